@@ -1,0 +1,238 @@
+"""Frozen, checked settings: where each value comes from, and what is said when one is wrong.
+
+A value given by flag wins, then `--set key=value`, then the config file, then the environment
+(`BIOSIG_*`), then the default.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from biosig_cli.core.errors import ConfigError
+
+COMMANDS = (
+    "prepare_splits",
+    "build_windows",
+    "pretrain",
+    "inflate",
+    "finetune",
+    "evaluate",
+    "smoke",
+)
+C = TypeVar("C", bound="Config")
+
+SHARED = ("channels", "sets", "windows", "dataset")
+"""Parts of a recipe that describe a source; a command that has no use for one passes it by."""
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, no unknown keys, the docstring of a field is its help."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        protected_namespaces=(),
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_kind_of_default(cls, data: Any) -> Any:
+        """Let `model: {dropout: 0.1}` change the default model without naming its kind again."""
+        if not isinstance(data, dict):
+            return data
+        kinds = {
+            name: field.default.kind
+            for name, field in cls.model_fields.items()
+            if isinstance(data.get(name), dict) and hasattr(field.default, "kind")
+        }
+        return data | {name: {"kind": kind} | data[name] for name, kind in kinds.items()}
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Return the config that `data` describes.
+
+        Raises:
+            ConfigError: With one line per problem, the path of the key, and what was meant.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            lines = [_explain(cls, problem) for problem in error.errors()]
+            raise ConfigError(
+                "\n".join(lines), hint="`biosig COMMAND --help` lists the settings"
+            ) from None
+
+    def dump(self) -> dict[str, Any]:
+        """Return plain values that `parse` turns back into the same config."""
+        return self.model_dump(mode="json")
+
+
+def load_config(
+    cls: type[C],
+    *,
+    file: str | None = None,
+    settings: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+) -> C:
+    """Return the config of a command from all the places that a value may come from.
+
+    Args:
+        cls: The command's config.
+        file: A YAML or JSON file, or the name of a shipped config.
+        settings: `key.sub=value` strings, values in YAML.
+        flags: Dotted path to value; None means not given.
+        environment: Top-level values of the environment.
+
+    Raises:
+        ConfigError: If the file can't be read or a value is wrong.
+    """
+    data = dict(environment or {})
+    if file is not None:
+        _merge(data, section(read_file(find_config(file)), cls))
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r} has no '='", hint="write --set key.sub=value")
+        _put(data, path.strip(), _parse_yaml(value, f"--set {setting}"))
+    for path, value in (flags or {}).items():
+        if value is not None:
+            _put(data, path, value)
+    return cls.parse(data)
+
+
+def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
+    """Return what a recipe `data` says to the command whose config is `cls`.
+
+    A recipe may serve several commands: a key that is a command's name holds that command's
+    settings, and the shared keys describe the source.
+    """
+    command = command_of(cls)
+    own = {
+        key: value
+        for key, value in data.items()
+        if key not in COMMANDS and (key not in SHARED or key in cls.model_fields)
+    }
+    return own | (data.get(command) or {})
+
+
+def command_of(cls: type[Config]) -> str:
+    """Return the name of the command that `cls` configures: `BuildWindowsConfig`, `build_windows`."""
+    name = cls.__name__.removesuffix("Config")
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the configs that come with the package, by name."""
+    package = Path(__file__).parents[1]
+    folders = (package / "configs", package.parent / "configs")
+    folder = next((folder for folder in folders if folder.is_dir()), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find_config(name: str) -> Path:
+    """Return the file at path `name`, or the shipped config called `name`.
+
+    `configs/windows.yaml` means the shipped file too where no such file lies in the working
+    folder, so that the documented commands run anywhere.
+
+    Raises:
+        ConfigError: If there is neither.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    is_shipped_path = path.parent in (Path(), Path("configs")) and path.suffix in ("", ".yaml")
+    if is_shipped_path and path.stem in shipped:
+        return shipped[path.stem]
+    close = difflib.get_close_matches(path.stem, shipped, n=1)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise ConfigError(
+        f"no config file {name!r}, and no shipped config of that name",
+        hint=f"{meant}shipped: {', '.join(shipped)}",
+    )
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML or JSON file.
+
+    Raises:
+        ConfigError: If the file can't be read or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can't be read: {error}") from None
+    data = _parse_json(text, path) if path.suffix == ".json" else _parse_yaml(text, path)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{path} holds a {type(data).__name__}, not settings", hint="expected `key: value`"
+        )
+    return data
+
+
+def _parse_json(text: str, where: object) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where} is not valid JSON: {error}") from None
+
+
+def _parse_yaml(text: str, where: object) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {error}") from None
+
+
+def _merge(base: dict[str, Any], update: Mapping[str, Any]) -> None:
+    for key, value in update.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _put(data: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        child = data.get(parent)
+        data[parent] = dict(child) if isinstance(child, Mapping) else {}
+        data = data[parent]
+    data[last] = value
+
+
+def _explain(cls: type[Config], problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] != "extra_forbidden":
+        found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
+        return f"{path}: {problem['msg']}{found}"
+    known = list(_paths(cls))
+    wrong = str(problem["loc"][-1])
+    close = difflib.get_close_matches(wrong, [name.rsplit(".", 1)[-1] for name in known], n=1)
+    meant = next((name for name in known if close and name.split(".")[-1] == close[0]), None)
+    return f"{path}: unknown key" + (f", did you mean {meant}?" if meant else "")
+
+
+def _paths(cls: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in cls.model_fields.items():
+        yield f"{prefix}{name}"
+        for inner in _models(field.annotation):
+            yield from _paths(inner, f"{prefix}{name}.")
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)

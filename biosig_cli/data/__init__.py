@@ -1,0 +1,1 @@
+"""Windows from recordings."""

@@ -1,0 +1,1 @@
+"""Questions put to an encoder while pretraining."""

@@ -1,0 +1,1 @@
+"""One file per command: its config, its function, its result."""

@@ -1,0 +1,1 @@
+"""Pure functions on samples: numpy and scipy in, numpy out."""
