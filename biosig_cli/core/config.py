@@ -124,7 +124,7 @@ def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
 
 
 def command_of(cls: type[Config]) -> str:
-    """Return the name of the command that `cls` configures: `BuildWindowsConfig`, `build_windows`."""
+    """Return the command that `cls` configures: `BuildWindowsConfig` gives `build_windows`."""
     name = cls.__name__.removesuffix("Config")
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 

@@ -1,0 +1,118 @@
+"""Files of a command's result: written whole or not at all, with where they came from."""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from biosig_cli import __version__
+from biosig_cli.core.errors import DataError
+
+FORMAT = 1
+"""Version of the layout of stores and checkpoints."""
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there replaces `path` at the end.
+
+    A reader sees the old file or the new one, never a part. After an error nothing is left.
+
+    Raises:
+        DataError: If the folder can't be made or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes private files; results are as readable as any other file of the user.
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path} can't be written: {error.strerror or error}",
+        hint="check that the folder exists, is writable and has room, or choose another one",
+    )
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write `data` as JSON, keys in their order, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file that this project wrote.
+
+    Raises:
+        DataError: If the file can't be read or is damaged.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}", hint="make it again") from None
+    if not isinstance(data, dict):
+        raise DataError(f"{path} holds a {type(data).__name__}, expected an object")
+    return data
+
+
+def check_format(data: Mapping[str, Any], where: object) -> None:
+    """Refuse a store or checkpoint of a newer layout than this version reads.
+
+    Raises:
+        DataError: Naming the version that wrote it.
+    """
+    found = data.get("format", FORMAT)
+    if not isinstance(found, int) or found > FORMAT:
+        raise DataError(
+            f"{where} has format {found!r}; this version reads up to {FORMAT}",
+            hint=f"it was written by biosig {data.get('biosig_version', '(newer)')}: upgrade to it",
+        )
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(*packages: str) -> dict[str, Any]:
+    """Return when, with what and on what kind of machine a result was made."""
+    return {
+        "biosig_version": __version__,
+        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
