@@ -8,7 +8,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -27,7 +27,7 @@ COMMANDS = (
 C = TypeVar("C", bound="Config")
 
 SHARED = ("channels", "sets", "windows", "dataset")
-"""Parts of a recipe that describe a source; a command that has no use for one passes it by."""
+"""Parts of a recipe: they describe a source, and belong to the commands that read recordings."""
 
 
 class Config(BaseModel):
@@ -40,6 +40,9 @@ class Config(BaseModel):
         validate_default=True,
         protected_namespaces=(),
     )
+
+    recipe_parts: ClassVar[tuple[str, ...]] = ()
+    """Which of the shared parts of a recipe the command reads."""
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +81,7 @@ def load_config(
     cls: type[C],
     *,
     file: str | None = None,
+    parts: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, Any] | None = None,
@@ -87,6 +91,7 @@ def load_config(
     Args:
         cls: The command's config.
         file: A YAML or JSON file, or the name of a shipped config.
+        parts: Parts of other files, which count as files do.
         settings: `key.sub=value` strings, values in YAML.
         flags: Dotted path to value; None means not given.
         environment: Top-level values of the environment.
@@ -97,6 +102,7 @@ def load_config(
     data = dict(environment or {})
     if file is not None:
         _merge(data, section(read_file(find_config(file)), cls))
+    _merge(data, parts or {})
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
@@ -111,16 +117,13 @@ def load_config(
 def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
     """Return what a recipe `data` says to the command whose config is `cls`.
 
-    A recipe may serve several commands: a key that is a command's name holds that command's
-    settings, and the shared keys describe the source.
+    A recipe serves several commands: a key that is a command's name holds that command's
+    settings, and the shared parts go to the commands that read recordings.
     """
-    command = command_of(cls)
-    own = {
-        key: value
-        for key, value in data.items()
-        if key not in COMMANDS and (key not in SHARED or key in cls.model_fields)
-    }
-    return own | (data.get(command) or {})
+    is_recipe = any(key in data for key in (*COMMANDS, "sets", "windows", "dataset"))
+    foreign = set(COMMANDS) | (set(SHARED) - set(cls.recipe_parts) if is_recipe else set())
+    own = {key: value for key, value in data.items() if key not in foreign}
+    return own | (data.get(command_of(cls)) or {})
 
 
 def command_of(cls: type[Config]) -> str:
@@ -214,14 +217,29 @@ def _put(data: dict[str, Any], path: str, value: Any) -> None:
 
 def _explain(cls: type[Config], problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "value_error":
+        # Our own validators say what was found themselves.
+        message = str(problem["ctx"]["error"])
+        return f"{path}: {message}" if path else message
     if problem["type"] != "extra_forbidden":
         found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
         return f"{path}: {problem['msg']}{found}"
-    known = list(_paths(cls))
-    wrong = str(problem["loc"][-1])
-    close = difflib.get_close_matches(wrong, [name.rsplit(".", 1)[-1] for name in known], n=1)
-    meant = next((name for name in known if close and name.split(".")[-1] == close[0]), None)
+    meant = _meant(cls, [str(part) for part in problem["loc"]])
     return f"{path}: unknown key" + (f", did you mean {meant}?" if meant else "")
+
+
+def _meant(cls: type[Config], path: list[str]) -> str | None:
+    """Return the path that a misspelt one may stand for."""
+    known = list(_paths(cls))
+    by_name: dict[str, str] = {}
+    for name in known:
+        by_name.setdefault(name.rsplit(".", 1)[-1], name)
+    close = difflib.get_close_matches(path[-1], by_name, n=1)
+    if not close:
+        return None
+    # Under a free name, such as a channel's, the misspelt key stands in the right place.
+    is_free = any(part not in by_name for part in path[:-1])
+    return ".".join([*path[:-1], close[0]]) if is_free else by_name[close[0]]
 
 
 def _paths(cls: type[BaseModel], prefix: str = "") -> Iterator[str]:

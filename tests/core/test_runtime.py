@@ -1,0 +1,92 @@
+"""Device, precision and workers are chosen with a reason, or refused."""
+
+from pathlib import Path
+
+import pytest
+
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.core.runtime import (
+    Environment,
+    Gpu,
+    Machine,
+    choose_device,
+    choose_precision,
+    choose_workers,
+    default_root,
+)
+
+T4 = Gpu("Tesla T4", (7, 5), 15.0)
+H200 = Gpu("NVIDIA H200", (9, 0), 139.0)
+LAPTOP = Machine(n_cores=8, memory_gb=16.0, has_mps=True)
+COLAB = Machine(2, 12.7, gpus=(T4,), is_colab=True, drive=Path("/content/drive/MyDrive"))
+
+
+def test_colab_with_a_t4_gets_cuda_in_fp16_and_its_drive() -> None:
+    device = choose_device("auto", COLAB)
+    precision = choose_precision("auto", device.value, COLAB)
+    assert (device.value, precision.value) == ("cuda", "fp16")
+    assert "Tesla T4" in device.why
+    assert "7.5" in precision.why
+    assert default_root(COLAB).value == "/content/drive/MyDrive/biosig"
+    assert COLAB.describe() == "Colab, Drive mounted: 2 cores, 13 GB, Tesla T4 (15 GB)"
+
+
+def test_hopper_gets_bf16() -> None:
+    machine = Machine(16, 128.0, gpus=(H200,))
+    assert choose_precision("auto", "cuda", machine).value == "bf16"
+
+
+def test_second_gpu_is_judged_by_itself() -> None:
+    machine = Machine(16, 128.0, gpus=(H200, T4))
+    assert choose_precision("auto", "cuda:1", machine).value == "fp16"
+
+
+def test_auto_does_not_take_mps_and_says_so() -> None:
+    choice = choose_device("auto", LAPTOP)
+    assert choice.value == "cpu"
+    assert "mps" in choice.why
+    assert choose_device("mps", LAPTOP).value == "mps"
+
+
+def test_cpu_computes_in_bf16_only_with_units_for_it() -> None:
+    fast = Machine(2, 24.0, cpu_flags=frozenset({"avx512_bf16", "sse"}))
+    assert choose_precision("auto", "cpu", fast).value == "bf16"
+    assert choose_precision("auto", "cpu", LAPTOP).value == "fp32"
+
+
+@pytest.mark.parametrize("asked", ["cuda", "cuda:1", "tpu", "cuda:x", "cpu:0", "mps"])
+def test_device_that_is_not_there_is_refused(asked: str) -> None:
+    with pytest.raises(ConfigError):
+        choose_device(asked, Machine(2, 24.0))
+
+
+def test_gpu_index_beyond_the_last_is_refused() -> None:
+    with pytest.raises(ConfigError, match="1 CUDA devices found"):
+        choose_device("cuda:1", COLAB)
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
+        choose_precision("fp16", "cpu", LAPTOP)
+    with pytest.raises(ConfigError, match="unknown precision"):
+        choose_precision("fp8", "cpu", LAPTOP)
+
+
+def test_workers_default_to_the_cores() -> None:
+    assert choose_workers(None, LAPTOP)[0] == 8
+    assert choose_workers(3, LAPTOP)[0] == 3
+    with pytest.raises(ConfigError):
+        choose_workers(0, LAPTOP)
+
+
+def test_environment_gives_the_source_and_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIOSIG_DATA", "recordings")
+    monkeypatch.setenv("BIOSIG_DEVICE", "cpu")
+    assert Environment().values("source", "device") == {"source": "recordings", "device": "cpu"}
+    assert Environment().values("device") == {"device": "cpu"}
+
+
+def test_this_machine_is_described() -> None:
+    machine = Machine.detect()
+    assert machine.n_cores >= 1
+    assert machine.memory_gb > 0.1
