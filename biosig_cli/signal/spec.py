@@ -45,6 +45,11 @@ class SignalSpec(Config):
         return tuple(channel.kind for channel in self.channels)
 
     @property
+    def n_channels(self) -> int:
+        """Number of channels, C."""
+        return len(self.channels)
+
+    @property
     def duration_s(self) -> float:
         """Length of a window, in seconds."""
         return self.n_samples / self.sampling_hz

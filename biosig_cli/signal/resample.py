@@ -1,0 +1,133 @@
+"""Bring samples of any rate onto one clock: every channel of a record shares its grid."""
+
+from fractions import Fraction
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from biosig_cli.core.errors import SignalError
+
+LARGEST_TERM = 1000
+"""Largest number in a fraction between two rates; 125/128 is fine, 125/499.9731 is not."""
+
+HALF_LENGTH = 16
+"""Half of the anti-alias filter, in samples of the slower rate."""
+KAISER_BETA = 5.5
+"""Shape of the anti-alias filter: 57 dB or more in the stop band."""
+CUTOFF = 0.445
+"""Middle of the slope over the slower rate: it ends just below that rate's Nyquist frequency."""
+SHORTEST_PADDING_S = 1.0
+
+
+def valid_segments(valid: NDArray[np.bool_], min_samples: int) -> list[slice]:
+    """Return the runs of valid samples that have at least `min_samples`.
+
+    Args:
+        valid: (T,) whether each sample can be used.
+        min_samples: Shorter runs are left out.
+    """
+    steps = np.flatnonzero(np.diff(np.concatenate(([False], valid, [False])).astype(np.int8)))
+    runs = zip(steps[::2].tolist(), steps[1::2].tolist(), strict=True)
+    return [slice(start, stop) for start, stop in runs if stop - start >= max(min_samples, 1)]
+
+
+def resample_segment(
+    samples: NDArray[np.floating],
+    *,
+    sampling_hz: float,
+    target_hz: float,
+    start_index: int = 0,
+) -> tuple[int, NDArray[np.float64]]:
+    """Resample a segment without gaps onto the grid of its record.
+
+    Grid point k lies at k / target_hz seconds, native sample i at i / sampling_hz. So
+    segments and channels of other rates meet on the same points, wherever they begin. The mean is
+    removed first, and is NOT added back: without that, the filter's ripple would be as
+    large as the offset. Both ends are continued by odd reflection for at least a second.
+
+    Args:
+        samples: (T,) native samples, in any unit, none missing.
+        sampling_hz: Rate of `samples`, in Hz.
+        target_hz: Rate of the grid, in Hz.
+        start_index: Native index of the segment's first sample in its record.
+
+    Returns:
+        The first grid index, and the (N,) values at all grid points between the segment's first
+        and last sample (N may be 0), in the unit of `samples` about their mean.
+
+    Raises:
+        SignalError: If a rate is not positive, the rates are not in a ratio of small
+            whole numbers, or a sample is missing.
+
+    Source:
+        `scipy.signal.resample_poly`, with a longer filter: the default one lets 4 % of a
+        70 Hz tone pass from 500 into 125 Hz, this one less than 0.1 %.
+    """
+    ratio = _ratio(sampling_hz, target_hz)
+    up, down = ratio.numerator, ratio.denominator
+    n_missing = int(np.count_nonzero(~np.isfinite(samples)))
+    if n_missing:
+        raise SignalError(
+            f"{n_missing} of {len(samples)} samples are missing or infinite, expected none",
+            hint="cut the record at its gaps with valid_segments, resample each segment",
+        )
+    first = -(-start_index * up // down)
+    last = (start_index + len(samples) - 1) * up // down
+    if len(samples) == 0 or last < first:
+        return first, np.empty(0)
+    centred = _without_mean(samples)
+    if up == down:
+        return first, centred
+    # The continued signal must begin on a sample that is also a grid point, or the grid shifts.
+    padding = _padding(sampling_hz, target_hz)
+    begin = (start_index - padding) // down * down
+    continued = np.pad(centred, (start_index - begin, padding), mode="reflect", reflect_type="odd")
+    resampled = signal.resample_poly(continued, up, down, window=_anti_alias(up, down))
+    offset = begin * up // down
+    return first, np.array(resampled[first - offset : last + 1 - offset])
+
+
+def _ratio(sampling_hz: float, target_hz: float) -> Fraction:
+    """Return target over sampling rate as a fraction of small whole numbers."""
+    for name, rate_hz in (("sampling", sampling_hz), ("target", target_hz)):
+        if not (np.isfinite(rate_hz) and rate_hz > 0):
+            raise SignalError(
+                f"{name} rate {rate_hz:g} Hz, expected a positive number",
+                hint="the recording's header is damaged, or its recipe names a wrong rate",
+            )
+    exact = target_hz / sampling_hz
+    ratio = Fraction(exact).limit_denominator(LARGEST_TERM)
+    # A billionth is 10 microseconds in three hours: far less than a sample.
+    if ratio.numerator > LARGEST_TERM or abs(float(ratio) / exact - 1) > 1e-9:
+        raise SignalError(
+            f"sampling rate {sampling_hz!r} Hz and target rate {target_hz!r} Hz are not in a "
+            f"ratio of whole numbers up to {LARGEST_TERM}",
+            hint="give the device's nominal rate, or choose another target rate",
+        )
+    return ratio
+
+
+def _without_mean(samples: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return samples minus their mean; a flat line becomes exactly zero."""
+    shifted = samples.astype(np.float64) - float(samples[0])
+    shifted -= shifted.mean()
+    return shifted
+
+
+def _padding(sampling_hz: float, target_hz: float) -> int:
+    """Return native samples of a second, or of the filter's half length where that is longer."""
+    half_length_s = HALF_LENGTH / min(sampling_hz, target_hz)
+    return int(np.ceil(max(SHORTEST_PADDING_S, half_length_s) * sampling_hz))
+
+
+@lru_cache(maxsize=32)
+def _anti_alias(up: int, down: int) -> NDArray[np.float64]:
+    """Return the taps of a low-pass filter below the slower rate's Nyquist frequency."""
+    longest = max(up, down)
+    taps: NDArray[np.float64] = signal.firwin(
+        2 * HALF_LENGTH * longest + 1, 2 * CUTOFF / longest, window=("kaiser", KAISER_BETA)
+    )
+    taps.setflags(write=False)
+    return taps

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
+
+from biosig_cli.signal.beats import (
+    beats_per_window,
+    ecg_beats,
+    ppg_beats,
+    rate_per_window_bpm,
+)
+
+
+def _off_by_samples(found, times_s):
+    return np.abs(found[:, None] - np.asarray(times_s) * SAMPLING_HZ).min(axis=1)
+
+
+@pytest.mark.parametrize("rate_bpm", [40, 60, 90, 140, 200])
+def test_every_pulse_is_found_once_and_no_dicrotic_wave(rate_bpm):
+    dicrotic = 0.35 if rate_bpm <= 90 else 0.0  # at higher rates the two waves merge
+    times_s = beat_times_s(rate_bpm, 30.0, jitter=0.03)
+    found = ppg_beats(ppg(times_s, 30.0, dicrotic), SAMPLING_HZ)
+    assert len(found) == len(times_s)
+    assert _off_by_samples(found, times_s).max() <= 4
+
+
+def test_pulses_that_fade_to_a_tenth_are_still_found():
+    times_s = beat_times_s(75, 60.0)
+    fading = ppg(times_s, 60.0) * np.geomspace(1.0, 0.1, 7500)
+    assert len(ppg_beats(fading, SAMPLING_HZ)) == len(times_s)
+
+
+def test_the_size_of_a_signal_changes_none_of_its_beats():
+    signal = ppg(beat_times_s(75, 20.0), 20.0)
+    np.testing.assert_array_equal(
+        ppg_beats(signal, SAMPLING_HZ), ppg_beats(1e-6 * signal + 3.0, SAMPLING_HZ)
+    )
+
+
+@pytest.mark.parametrize("rate_bpm", [45, 75, 150])
+def test_every_r_peak_is_found_once(rate_bpm):
+    times_s = beat_times_s(rate_bpm, 30.0, jitter=0.1)
+    found = ecg_beats(ecg(times_s, 30.0), SAMPLING_HZ)
+    assert len(found) == len(times_s)
+    # The detector sets the very first beat early, while it learns its thresholds.
+    assert _off_by_samples(found[1:], times_s).max() <= 2
+
+
+@pytest.mark.parametrize("find", [ecg_beats, ppg_beats])
+@pytest.mark.parametrize(
+    "samples", [np.empty(0), np.ones(1), np.arange(50.0), np.zeros(1250), np.full(1250, 7.3)]
+)
+def test_a_flat_or_short_signal_has_no_beats(find, samples):
+    found = find(samples, SAMPLING_HZ)
+    assert found.shape == (0,)
+    assert found.dtype == np.int64
+
+
+def test_beats_are_counted_from_the_first_sample_of_a_window_up_to_the_next():
+    beats = np.array([0, 9, 10, 19, 20])
+    counts = beats_per_window(beats, np.array([0, 5, 10, 30]), 10)
+    assert counts.tolist() == [2, 2, 2, 0]
+
+
+def test_a_rate_is_the_median_interval_and_unknown_below_two_intervals():
+    # Intervals in window 0: 100, 100, 50 -> median 100 samples = 75 bpm at 125 Hz.
+    beats = np.array([0, 100, 200, 250, 1000, 1100, 2000, 2125, 2225])
+    starts = np.array([0, 1000, 2000, 3000])
+    rates = rate_per_window_bpm(beats, starts, 1000, 125.0)
+    # Window 2: 125 and 100 -> 112.5 samples.
+    np.testing.assert_allclose(rates, [75.0, np.nan, 60 * 125 / 112.5, np.nan])
+
+
+def test_the_rate_of_overlapping_windows_is_that_of_each():
+    beats = np.array([0, 125, 250, 375, 475, 575, 675])
+    rates = rate_per_window_bpm(beats, np.array([0, 300, 375]), 400, 125.0)
+    np.testing.assert_allclose(rates, [60.0, 75.0, 75.0])
+
+
+def test_no_beats_give_no_rates():
+    assert np.isnan(rate_per_window_bpm(np.empty(0, np.int64), np.array([0, 10]), 10, 125.0)).all()
+    assert rate_per_window_bpm(np.arange(3), np.empty(0, np.int64), 10, 125.0).shape == (0,)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+
+from biosig_cli.core.errors import SignalError
+from biosig_cli.signal.filters import (
+    AnyFilter,
+    ButterworthConfig,
+    ChebyshevIIConfig,
+    response_db,
+    zero_phase,
+)
+
+HALF_AMPLITUDE_DB = 20 * np.log10(0.5)
+BANDS = [(0.5, 10.0), (0.5, 40.0), (0.4, 7.0), (None, 8.0), (0.5, None)]
+
+
+@pytest.mark.parametrize("kind", [ButterworthConfig, ChebyshevIIConfig])
+@pytest.mark.parametrize(("low_hz", "high_hz"), BANDS)
+@pytest.mark.parametrize("sampling_hz", [100.0, 125.0, 500.0])
+@pytest.mark.parametrize("order", [2, 4])
+def test_the_whole_pass_halves_the_amplitude_at_every_configured_edge(
+    kind, low_hz, high_hz, sampling_hz, order
+):
+    sos = kind(order=order, low_hz=low_hz, high_hz=high_hz).design(sampling_hz)
+    edges = np.array([edge for edge in (low_hz, high_hz) if edge is not None])
+    assert response_db(sos, edges, sampling_hz) == pytest.approx(HALF_AMPLITUDE_DB, abs=1e-3)
+
+
+def test_the_pass_band_of_a_chebyshev_filter_is_flat_and_its_stop_band_is_40_db_down():
+    sos = ChebyshevIIConfig(low_hz=0.5, high_hz=10.0, stop_db=20.0).design(125.0)
+    inside = response_db(sos, np.linspace(0.8, 7.0, 50), 125.0)
+    outside = response_db(sos, np.r_[np.linspace(0.01, 0.37, 50), np.linspace(13.5, 62.0, 50)], 125)
+    assert np.abs(inside).max() < 0.5
+    assert outside.max() == pytest.approx(-40.0, abs=0.1)
+
+
+def test_response_db_says_what_zero_phase_does_to_a_tone():
+    sos = ButterworthConfig(low_hz=0.5, high_hz=10.0).design(125.0)
+    time_s = np.arange(125 * 40) / 125
+    tone = np.sin(2 * np.pi * 10.0 * time_s)
+    filtered = zero_phase(tone, sos, sampling_hz=125.0, settle_s=6.0)
+    middle = slice(1250, -1250)
+    assert np.dot(filtered[middle], tone[middle]) / np.dot(tone[middle], tone[middle]) == (
+        pytest.approx(0.5, abs=1e-3)
+    )
+
+
+def test_zero_phase_leaves_a_pulse_where_it_was():
+    time_s = np.arange(125 * 20) / 125
+    pulse = np.exp(-(((time_s - 10.0) / 0.1) ** 2))
+    config = ChebyshevIIConfig(low_hz=0.5, high_hz=10.0)
+    filtered = zero_phase(pulse, config.design(125.0), sampling_hz=125.0, settle_s=config.settle_s)
+    assert np.argmax(filtered) == 1250
+    np.testing.assert_allclose(filtered, filtered[::-1][np.r_[-1, 0:2499]], atol=1e-3)
+
+
+def test_zero_phase_keeps_shape_and_dtype_and_filters_each_channel_by_itself():
+    samples = np.random.default_rng(0).normal(size=(2, 1250)).astype(np.float32)
+    config = ButterworthConfig(low_hz=0.5, high_hz=40.0)
+    settings = {"sos": config.design(125.0), "sampling_hz": 125.0, "settle_s": config.settle_s}
+    both = zero_phase(samples, **settings)
+    assert both.shape == samples.shape
+    assert both.dtype == np.float32
+    np.testing.assert_array_equal(both[1], zero_phase(samples[1], **settings))
+
+
+def test_a_pulse_on_a_steep_drift_has_no_transient_at_the_ends():
+    time_s = np.arange(125 * 30) / 125
+    pulse = np.sin(2 * np.pi * 1.2 * time_s)
+    config = ButterworthConfig(low_hz=0.5, high_hz=10.0)
+    filtered = zero_phase(
+        pulse + 20 * time_s,
+        config.design(125.0),
+        sampling_hz=125.0,
+        settle_s=config.settle_s,
+    )
+    # A continuation of a few samples leaves 1.9, one of a second 0.2.
+    np.testing.assert_allclose(filtered, pulse, atol=0.07)
+
+
+def test_the_filter_settles_in_three_periods_of_its_lower_edge():
+    assert ChebyshevIIConfig(low_hz=0.5, high_hz=10.0).settle_s == 6.0
+    assert ButterworthConfig(high_hz=30.0).settle_s == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("low_hz", "high_hz", "said"),
+    [
+        (10.0, 0.5, "from 10 to 0.5 Hz is empty"),
+        (5.0, 5.0, "is empty"),
+        (0.5, 62.5, "62.5 Hz, expected below 62.5 Hz"),
+        (80.0, None, "80 Hz, expected below 62.5 Hz"),
+        (None, None, "no band edge"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ButterworthConfig, ChebyshevIIConfig])
+def test_a_band_that_makes_no_sense_is_refused_with_what_to_do(kind, low_hz, high_hz, said):
+    with pytest.raises(SignalError, match=said) as refused:
+        kind(low_hz=low_hz, high_hz=high_hz).design(125.0)
+    assert refused.value.hint
+
+
+def test_samples_that_are_missing_or_too_few_are_refused():
+    sos = ButterworthConfig(low_hz=0.5, high_hz=10.0).design(125.0)
+    samples = np.zeros(1000)
+    samples[[3, 500]] = np.nan, np.inf
+    with pytest.raises(SignalError, match="2 of 1000 samples are missing"):
+        zero_phase(samples, sos, sampling_hz=125.0, settle_s=6.0)
+    with pytest.raises(SignalError, match=r"20 samples \(0.16 s\) are too few"):
+        zero_phase(np.zeros(20), sos, sampling_hz=125.0, settle_s=6.0)
+
+
+def test_a_segment_shorter_than_the_settling_time_is_still_filtered():
+    config = ButterworthConfig(low_hz=0.5, high_hz=10.0)
+    filtered = zero_phase(
+        np.ones(100), config.design(125.0), sampling_hz=125.0, settle_s=config.settle_s
+    )
+    assert np.isfinite(filtered).all()
+
+
+def test_the_kind_of_a_filter_in_a_config_decides_its_class():
+    from pydantic import TypeAdapter
+
+    adapter = TypeAdapter(AnyFilter)
+    assert isinstance(adapter.validate_python({"kind": "chebyshev2"}), ChebyshevIIConfig)
+    assert isinstance(adapter.validate_python({"kind": "butterworth"}), ButterworthConfig)

@@ -1,0 +1,58 @@
+import numpy as np
+
+from biosig_cli.signal.normalize import center_and_scale, denormalize, normalize
+
+
+def test_each_window_is_scaled_by_its_own_mean_and_spread():
+    windows = np.array([[[1.0, 3.0], [10.0, 10.0]], [[0.0, 8.0], [-2.0, 2.0]]], np.float32)
+    center, scale = center_and_scale(windows, "window")
+    np.testing.assert_array_equal(center, [[2.0, 10.0], [4.0, 0.0]])
+    np.testing.assert_array_equal(scale, [[1.0, 1.0], [4.0, 2.0]])  # a flat line has scale 1
+    np.testing.assert_array_equal(
+        normalize(windows, center, scale),
+        [[[-1.0, 1.0], [0.0, 0.0]], [[-1.0, 1.0], [-1.0, 1.0]]],
+    )
+
+
+def test_a_record_has_one_scale_which_one_artefact_does_not_move():
+    windows = np.array([[[1.0, 3.0]], [[0.0, 4.0]], [[2.0, 2.0]], [[1.0, 3.0]], [[-900.0, 900.0]]])
+    center, scale = center_and_scale(windows, "record")
+    np.testing.assert_array_equal(center, np.full((5, 1), 2.0))
+    np.testing.assert_array_equal(scale, np.full((5, 1), 1.0))
+
+
+def test_a_window_with_missing_samples_has_no_say_in_its_records_scale():
+    windows = np.array([[[1.0, 3.0]], [[np.nan, 4.0]]])
+    center, scale = center_and_scale(windows, "record")
+    np.testing.assert_array_equal(center, [[2.0], [2.0]])
+    np.testing.assert_array_equal(scale, [[1.0], [1.0]])
+    center, scale = center_and_scale(windows[1:], "record")
+    assert (center.item(), scale.item()) == (0.0, 1.0)
+
+
+def test_a_flat_line_on_an_offset_is_not_blown_up_to_noise():
+    windows = np.full((1, 1, 1250), 5.1, np.float32)
+    for method in ("window", "record"):
+        _, scale = center_and_scale(windows, method)
+        assert scale.item() == 1.0
+
+
+def test_a_tiny_signal_in_volts_is_a_signal():
+    windows = np.array([[[1e-6, -1e-6]]])
+    _, scale = center_and_scale(windows, "window")
+    np.testing.assert_allclose(scale, 1e-6)
+
+
+def test_physical_units_come_back():
+    windows = np.random.default_rng(0).normal(80.0, 15.0, (3, 2, 50)).astype(np.float32)
+    center, scale = center_and_scale(windows, "window")
+    normalized = normalize(windows, center, scale)
+    assert normalized.dtype == center.dtype == scale.dtype == np.float32
+    np.testing.assert_allclose(normalized.std(axis=-1), 1.0, rtol=1e-4)
+    np.testing.assert_allclose(denormalize(normalized, center, scale), windows, rtol=1e-5)
+
+
+def test_no_windows_have_no_scale():
+    for method in ("window", "record"):
+        center, scale = center_and_scale(np.empty((0, 2, 1250)), method)
+        assert center.shape == scale.shape == (0, 2)

@@ -1,0 +1,271 @@
+import numpy as np
+import pytest
+from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
+
+from biosig_cli.core.errors import SignalError
+from biosig_cli.signal.beats import ecg_beats, ppg_beats
+from biosig_cli.signal.filters import ButterworthConfig, ChebyshevIIConfig, zero_phase
+from biosig_cli.signal.quality import (
+    QualityConfig,
+    band_ratio,
+    beat_similarity,
+    clipped_fraction,
+    flat_fraction,
+    judge,
+    missing,
+    periodicity,
+    skewness,
+)
+from biosig_cli.signal.spec import Channel, SignalSpec
+
+N_WINDOWS, N_SAMPLES = 6, 1250
+STARTS = np.arange(N_WINDOWS) * N_SAMPLES
+PPG_FILTER = ChebyshevIIConfig(low_hz=0.5, high_hz=10.0)
+ECG_FILTER = ButterworthConfig(low_hz=0.5, high_hz=40.0)
+
+
+def _spec(**kinds):
+    channels = tuple(Channel(name=name, kind=kind) for name, kind in kinds.items())
+    return SignalSpec(channels=channels, sampling_hz=SAMPLING_HZ, n_samples=N_SAMPLES)
+
+
+BOTH = _spec(PPG="ppg", ECG="ecg")
+
+
+def _windows(*signals):
+    return np.stack([signal.reshape(-1, N_SAMPLES) for signal in signals], axis=1)
+
+
+def _judge(pulse, heart, **settings):
+    """Filter and judge one minute of PPG and ECG, as a record would be."""
+    clean = [
+        zero_phase(x, f.design(SAMPLING_HZ), sampling_hz=SAMPLING_HZ, settle_s=f.settle_s)
+        for x, f in ((pulse, PPG_FILTER), (heart, ECG_FILTER))
+    ]
+    beats = {"PPG": ppg_beats(clean[0], SAMPLING_HZ), "ECG": ecg_beats(clean[1], SAMPLING_HZ)}
+    return judge(
+        _windows(*clean), _windows(pulse, heart), BOTH, starts=STARTS, beats=beats, **settings
+    )
+
+
+@pytest.fixture
+def pulse_and_heart():
+    times_s = beat_times_s(75, 60.0, jitter=0.03)
+    noise = 0.005 * np.random.default_rng(1).normal(size=(2, 7500))
+    return ppg(times_s + 0.1, 60.0) + noise[0], ecg(times_s, 60.0) + noise[1]
+
+
+def test_clean_windows_are_kept_and_measured(pulse_and_heart):
+    verdicts = _judge(*pulse_and_heart)
+    assert verdicts.reason.tolist() == [""] * N_WINDOWS
+    assert verdicts.kept.all()
+    for name in ("PPG", "ECG"):
+        np.testing.assert_allclose(verdicts.values[f"{name}_rate_bpm"], 75.0, atol=2.0)
+        assert (verdicts.values[f"{name}_quality"] > 0.85).all()
+    assert (verdicts.values["rate_difference_bpm"] < 2.0).all()
+    assert (verdicts.values["PPG_skewness"] > 0).all()
+
+
+def test_a_clean_irregular_heart_is_kept_although_it_is_not_periodic():
+    times_s = beat_times_s(80, 60.0, jitter=0.4, seed=3)
+    verdicts = _judge(ppg(times_s + 0.1, 60.0, dicrotic=0.0), ecg(times_s, 60.0))
+    assert verdicts.values["ECG_periodicity"].min() < 0.3
+    assert not verdicts.broken["aperiodic ECG"].any()
+    assert not verdicts.broken["aperiodic PPG"].any()
+
+
+def test_tall_extra_beats_do_not_make_a_clean_ecg_aperiodic():
+    times_s = beat_times_s(75, 60.0, jitter=0.03)
+    clock_s = np.arange(7500) / SAMPLING_HZ
+    extra = np.exp(-(((clock_s - times_s[::3, None]) / 0.05) ** 2)).sum(axis=0)
+    heart = ecg(times_s, 60.0) - 3 * extra
+    verdicts = _judge(ppg(times_s + 0.1, 60.0), heart)
+    assert verdicts.kept.all()
+    assert (verdicts.values["ECG_quality"][1:] > 0.5).all()  # 0.38 if tall beats counted for more
+
+
+def test_a_tall_artefact_among_pulses_lowers_the_score_of_a_ppg(pulse_and_heart):
+    pulse, heart = pulse_and_heart
+    pulse[1800:1900] += 5 * np.sin(2 * np.pi * np.arange(100) / 100)
+    score = _judge(pulse, heart).values["PPG_quality"]
+    assert score[1] < 0.5  # 0.89 if all pulses counted alike
+    assert (np.delete(score, 1) > 0.9).all()
+
+
+def test_each_fault_is_named_in_its_window_and_nowhere_else(pulse_and_heart):
+    pulse, heart = pulse_and_heart
+    heart[1250:1650] = heart[1249]  # window 1: a lead falls off for 3.2 s
+    pulse[2500:3750] = np.clip(pulse[2500:3750], 0.15, 0.2)  # window 2: between two rails
+    pulse[3750:5000] = np.random.default_rng(2).normal(size=1250)  # window 3: noise only
+    verdicts = _judge(pulse, heart)
+    assert verdicts.reason[[1, 2, 3]].tolist() == ["flat ECG", "clipped PPG", "aperiodic PPG"]
+    assert verdicts.kept[[0, 4, 5]].all()
+
+
+def test_rates_that_disagree_are_dropped_where_both_channels_look_fine():
+    verdicts = _judge(
+        ppg(beat_times_s(70, 60.0), 60.0), ecg(beat_times_s(100, 60.0, jitter=0.01), 60.0)
+    )
+    assert set(verdicts.reason) == {"rates disagree"}
+    np.testing.assert_allclose(verdicts.values["rate_difference_bpm"], 30.0, atol=2.0)
+    lenient = QualityConfig(max_rate_difference_bpm=40.0)
+    again = _judge(
+        ppg(beat_times_s(70, 60.0), 60.0),
+        ecg(beat_times_s(100, 60.0, jitter=0.01), 60.0),
+        config=lenient,
+    )
+    assert again.kept.all()
+
+
+def test_too_few_beats_are_counted_against_the_config(pulse_and_heart):
+    verdicts = _judge(*pulse_and_heart, config=QualityConfig(min_cycles=20))
+    assert set(verdicts.reason) == {"few beats PPG"}
+    assert verdicts.broken["few beats ECG"].all()
+
+
+def test_the_callers_score_wins_over_the_configs(pulse_and_heart):
+    verdicts = _judge(*pulse_and_heart, min_quality={"ECG": 1.0})
+    assert set(verdicts.reason) == {"aperiodic ECG"}
+
+
+def test_a_missing_sample_comes_first_and_leaves_no_figures(pulse_and_heart):
+    pulse, heart = (x.copy() for x in pulse_and_heart)
+    windows = _windows(pulse, heart)
+    unfiltered = windows.copy()
+    windows[2, 1, 7] = np.nan
+    beats = {"PPG": ppg_beats(pulse, SAMPLING_HZ), "ECG": ecg_beats(heart, SAMPLING_HZ)}
+    verdicts = judge(windows, unfiltered, BOTH, starts=STARTS, beats=beats)
+    assert verdicts.reason.tolist() == ["", "", "missing", "", "", ""]
+    assert np.isnan(verdicts.values["ECG_quality"][2])
+    assert np.isfinite(verdicts.values["PPG_quality"][2])
+    assert np.isnan(verdicts.values["rate_difference_bpm"][2])
+
+
+def test_rules_about_the_heart_never_touch_acceleration_or_eeg():
+    noise = np.random.default_rng(0).normal(size=(N_WINDOWS, 2, N_SAMPLES))
+    noise[:, 0] = 0.0  # a watch at rest
+    verdicts = judge(
+        noise, noise, _spec(ACC_X="acc", Fz="eeg"), starts=STARTS, beats={}, config=None
+    )
+    assert verdicts.kept.all()
+    assert list(verdicts.broken) == ["missing", "flat Fz", "clipped Fz"]
+    assert set(verdicts.values) == {"Fz_flat", "Fz_clipped"}
+
+
+def test_rules_are_asked_in_the_documented_order(pulse_and_heart):
+    assert list(_judge(*pulse_and_heart).broken) == [
+        "missing",
+        "flat PPG",
+        "flat ECG",
+        "clipped PPG",
+        "clipped ECG",
+        "few beats PPG",
+        "few beats ECG",
+        "aperiodic PPG",
+        "aperiodic ECG",
+        "rates disagree",
+    ]
+
+
+def test_windows_that_do_not_match_their_spec_or_lack_beats_are_refused():
+    windows = np.zeros((N_WINDOWS, 2, N_SAMPLES))
+    with pytest.raises(SignalError, match="ECG is ecg, but no beats"):
+        judge(windows, windows, BOTH, starts=STARTS, beats={"PPG": STARTS})
+    with pytest.raises(SignalError, match=r"unfiltered windows have shape \(6, 2, 1000\)"):
+        judge(windows, windows[..., :1000], BOTH, starts=STARTS, beats={})
+
+
+def test_no_windows_give_no_verdicts():
+    nothing = np.empty((0, 2, N_SAMPLES))
+    none = np.empty(0, np.int64)
+    verdicts = judge(nothing, nothing, BOTH, starts=none, beats={"PPG": none, "ECG": none})
+    assert verdicts.reason.shape == verdicts.kept.shape == (0,)
+
+
+def test_missing_is_said_per_channel():
+    windows = np.zeros((2, 2, 4))
+    windows[0, 1, 2], windows[1, 0, 0] = np.nan, np.inf
+    assert missing(windows).tolist() == [[False, True], [True, False]]
+
+
+def test_a_flat_stretch_counts_if_it_lasts():
+    wave = np.sin(2 * np.pi * 1.2 * np.arange(1000) / 125)
+    half, blinks = wave.copy(), wave.copy()
+    half[500:] = half[500]
+    blinks[::50] = blinks[1::50]  # single equal neighbours are no flat line
+    constant = np.full(1000, 4.2)
+    windows = np.stack([wave, half, blinks, constant])
+    found = flat_fraction(windows, SAMPLING_HZ)
+    np.testing.assert_allclose(found, [0.0, 0.5, 0.0, 1.0], atol=0.002)
+
+
+def test_a_flat_line_with_a_little_noise_is_flat_beside_a_real_signal():
+    wave = np.sin(2 * np.pi * 1.2 * np.arange(1000) / 125)
+    noise = 1e-4 * np.random.default_rng(0).normal(size=1000)
+    assert flat_fraction(np.stack([wave, noise]), SAMPLING_HZ).tolist() == [0.0, 1.0]
+
+
+def test_a_clipped_stretch_counts_and_a_rounded_peak_does_not():
+    clock_s = np.arange(1250) / 125
+    wave = np.sin(2 * np.pi * 1.0 * clock_s)
+    # A sine exceeds 0.5 for a third of the time; both rails take two thirds.
+    windows = np.stack([wave, np.minimum(wave, 0.5), np.clip(wave, -0.5, 0.5), np.zeros(1250)])
+    found = clipped_fraction(windows, SAMPLING_HZ)
+    np.testing.assert_allclose(found[:3], [0.0, 1 / 3, 2 / 3], atol=0.03)
+    assert found[3] == 1.0
+
+
+def test_periodicity_is_high_for_a_pulse_and_low_for_noise():
+    regular = ppg(beat_times_s(70, 10.0), 10.0)
+    noise = np.random.default_rng(0).normal(size=1250)
+    found = periodicity(np.stack([regular, noise, np.zeros(1250)]), SAMPLING_HZ)
+    assert found[0] > 0.8
+    assert found[1] < 0.3
+    assert found[2] == 0.0
+
+
+def test_a_ramp_repeats_nothing():
+    assert periodicity(np.arange(1250.0)[None], SAMPLING_HZ)[0] < 0.1
+
+
+def test_skewness_and_band_ratio_by_hand():
+    # 0, 0, 0, 1: mean 1/4, variance 3/16, third moment 3/32, so skewness 2 / sqrt(3).
+    found = skewness(np.array([[0.0, 0.0, 0.0, 1.0], [5.0, 5.0, 5.0, 5.0]]))
+    np.testing.assert_allclose(found, [2 / np.sqrt(3), 0.0])
+    clock_s = np.arange(1250) / 125
+    one, ten = (np.sin(2 * np.pi * hz * clock_s) for hz in (1.0, 10.0))
+    found = band_ratio(np.stack([one, ten, one + ten, 0 * one]), SAMPLING_HZ)
+    np.testing.assert_allclose(found, [1.0, 0.0, 0.5, 0.0], atol=1e-3)
+
+
+def test_beats_that_are_copies_score_one_wherever_they_fall_and_opposites_less():
+    windows = np.zeros((3, 100))
+    for window, signs in enumerate([(1, 1, 1), (1, 1, -1), (1,)]):
+        for position, sign in zip((10, 37, 80), signs, strict=False):
+            windows[window, position - 1 : position + 2] = np.array([1.0, 3.0, 1.0]) * sign
+    starts = np.array([0, 100, 200])
+    beats = np.array([10, 37, 80, 110, 137, 180, 210])
+    found = beat_similarity(
+        windows, beats, starts, sampling_hz=100.0, span_s=(0.03, 0.03), weighted=False
+    )
+    # Three pairs: +1, -1, -1. A single beat has nothing to be like.
+    np.testing.assert_allclose(found, [1.0, -1 / 3, np.nan])
+
+
+def test_one_large_artefact_lowers_the_weighted_similarity_only():
+    rng = np.random.default_rng(0)
+    window = ppg(beat_times_s(60, 10.0), 10.0)
+    window[650:750] += 10 * np.cumsum(rng.normal(size=100)) / 10
+    beats = np.round(beat_times_s(60, 10.0) * SAMPLING_HZ).astype(int)
+    scores = {
+        weighted: beat_similarity(
+            window[None],
+            beats,
+            np.array([0]),
+            sampling_hz=SAMPLING_HZ,
+            span_s=(0.25, 0.35),
+            weighted=weighted,
+        )[0]
+        for weighted in (True, False)
+    }
+    assert scores[True] < 0.5 < scores[False]
