@@ -1,0 +1,44 @@
+"""The seam between the loop and what it trains: a batch goes in, losses come out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a batch costs: means over its windows.
+
+    Attributes:
+        total: () float32, the loss that is descended.
+        parts: Named components and figures worth a column in the history, each () and detached.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+
+class AnyBatch(Protocol):
+    """What the loop needs to know of a batch: its size, and how to move it."""
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+
+    def to(self, device: str) -> "AnyBatch":
+        """Return the batch on `device`."""
+
+
+class Trainable(nn.Module, ABC):
+    """Something that turns a batch into losses; in eval mode it may add figures to compare with."""
+
+    @abstractmethod
+    def forward(self, batch: Any) -> Losses:
+        """Return the losses of `batch`, as means over its windows."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Mapping[str, nn.Module]:
+        """The modules that a checkpoint holds, each as `<name>_state_dict`."""

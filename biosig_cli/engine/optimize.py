@@ -1,0 +1,110 @@
+"""How weights move: the optimizer, the learning rate over time, and half precision."""
+
+import math
+from contextlib import AbstractContextManager
+
+import torch
+from pydantic import Field
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from biosig_cli.core.config import Config
+from biosig_cli.core.errors import TrainingError
+from biosig_cli.core.runtime import Precision
+
+
+class PlanConfig(Config):
+    """How long and how fast to train."""
+
+    epochs: int = Field(100, gt=0)
+    """Passes over the windows; bounds the whole run."""
+    batch_size: int = Field(128, gt=0)
+    """Windows in a batch."""
+    accumulate: int = Field(1, gt=0)
+    """Batches whose gradients make one step."""
+    lr: float = Field(5e-4, gt=0)
+    """Highest learning rate."""
+    min_lr: float = Field(1e-6, ge=0)
+    """Learning rate at the end."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decay of weight matrices; biases, norms and embeddings of one dimension do not decay."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's memory of gradients and of their squares."""
+    warmup_epochs: float = Field(10, ge=0)
+    """Epochs over which the learning rate rises."""
+    clip_norm: float = Field(1.0, gt=0)
+    """Longest gradient; a longer one is shortened."""
+    patience: int | None = Field(None, gt=0)
+    """Stop after this many epochs without a better validation loss."""
+
+
+def fit_warmup(plan: PlanConfig) -> PlanConfig:
+    """Return the plan with a warm-up that leaves time to train: a tenth if it does not fit."""
+    if plan.warmup_epochs < plan.epochs:
+        return plan
+    return plan.model_copy(update={"warmup_epochs": plan.epochs / 10})
+
+
+def make_optimizer(module: nn.Module, plan: PlanConfig, device: str) -> AdamW:
+    """Return AdamW over the trainable parameters of `module`.
+
+    Source:
+        Loshchilov, Hutter, ICLR 2019, arXiv 1711.05101.
+    """
+    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": plan.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    fused = device.startswith(("cpu", "cuda"))
+    return AdamW(groups, lr=plan.lr, betas=plan.betas, fused=fused)
+
+
+def make_schedule(optimizer: AdamW, plan: PlanConfig, steps_per_epoch: int) -> LambdaLR:
+    """Return the learning rate as a function of the step: a linear rise, then half a cosine.
+
+    Source:
+        Loshchilov, Hutter, ICLR 2017, arXiv 1608.03983, equation 5, one cycle.
+    """
+    n_steps = plan.epochs * steps_per_epoch
+    n_warmup = round(plan.warmup_epochs * steps_per_epoch)
+    lowest = plan.min_lr / plan.lr
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / (n_warmup + 1)
+        done = min((step - n_warmup) / max(n_steps - n_warmup, 1), 1.0)
+        return lowest + (1 - lowest) * (1 + math.cos(math.pi * done)) / 2
+
+    return LambdaLR(optimizer, factor)
+
+
+def make_scaler(precision: Precision) -> torch.amp.GradScaler:
+    """Return a loss scaler, which does nothing but in fp16."""
+    return torch.amp.GradScaler("cuda", enabled=precision == "fp16")
+
+
+def autocast(device: str, precision: Precision) -> AbstractContextManager[None]:
+    """Return a context in which matrix products run in `precision`."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    kind = device.partition(":")[0]
+    return torch.autocast(kind, dtype=dtype, enabled=precision != "fp32")
+
+
+def check_gradients(module: nn.Module) -> None:
+    """Refuse a trainable parameter that the losses do not reach.
+
+    Raises:
+        TrainingError: Naming each of them.
+    """
+    unreached = [
+        name
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and parameter.grad is None
+    ]
+    if unreached:
+        raise TrainingError(
+            f"{len(unreached)} trainable parameters get no gradient: {', '.join(unreached[:5])}",
+            hint="they would stay random; freeze them or use them",
+        )

@@ -1,0 +1,65 @@
+"""What a training is told of its run, what it knows of its progress, and how it ended."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biosig_cli.core.progress import Reporter
+from biosig_cli.core.runtime import Precision
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a training runs; none of it changes a number but the precision.
+
+    Attributes:
+        folder: The run folder.
+        device: Where to compute.
+        precision: What to compute in; losses are float32.
+        reporter: Who says what happens.
+        describe: What goes into every checkpoint besides the training's own state.
+        how_to_resume: The command that goes on with the run.
+        log_every: Steps between lines of `metrics.jsonl`.
+        save_every: Epochs between checkpoints that stay.
+        keep: How many of those stay; all if None.
+    """
+
+    folder: Path
+    device: str
+    precision: Precision
+    reporter: Reporter
+    describe: dict[str, Any] = field(default_factory=dict)
+    how_to_resume: str = ""
+    log_every: int = 50
+    save_every: int = 10
+    keep: int | None = None
+
+
+@dataclass
+class State:
+    """How far a training has come; all of it is in the checkpoint."""
+
+    epoch: int = 0
+    """Epochs completed."""
+    n_batches: int = 0
+    """Batches of the current epoch that are done."""
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    """Losses of the current epoch, summed over windows."""
+    n_windows: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best_val_loss: float = math.inf
+    best_epoch: int = 0
+    is_finished: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended."""
+
+    best_val_loss: float
+    best_epoch: int
+    n_epochs: int
+    history: dict[str, list[float]]
+    duration_s: float
