@@ -1,0 +1,81 @@
+"""Every kind of thing that a config or a flag may name, on one page."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from biosig_cli.core.config import read_file
+from biosig_cli.core.errors import DataError
+from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.csv_folder import CsvFolder, DatasetConfig, read_dataset
+from biosig_cli.data.readers.vital import VitalFolder
+
+if TYPE_CHECKING:
+    from biosig_cli.models.base import Encoder
+
+DATASET_FILE = "dataset.yaml"
+
+
+def open_source(source: str, dataset: DatasetConfig | None = None) -> Source:
+    """Open a folder of recordings; its kind is recognised by what is in it.
+
+    Args:
+        source: Path of the folder.
+        dataset: How its CSV files are read, where the recipe says so.
+
+    Raises:
+        DataError: If there is no such folder or nothing in it is known.
+    """
+    if source == "vitaldb":
+        raise DataError(
+            "this version reads recordings from a local folder and does not download VitalDB",
+            hint="give --source FOLDER, or set BIOSIG_DATA to the folder",
+        )
+    folder = Path(source).expanduser()
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "not there"
+        raise DataError(f"the source {source} is {what}", hint="give the folder: --source FOLDER")
+    if dataset is not None:
+        return _with_records(CsvFolder(folder, dataset), source, dataset.files)
+    if (folder / DATASET_FILE).is_file():
+        dataset = read_dataset(read_file(folder / DATASET_FILE), folder / DATASET_FILE)
+        return _with_records(CsvFolder(folder, dataset), source, dataset.files)
+    if any(folder.glob("*.vital")):
+        return VitalFolder(folder)
+    raise DataError(
+        f"no kind of recordings recognised in {source}: looked for *.vital files and for "
+        f"{DATASET_FILE}; found {_contents(folder)}",
+        hint=f"describe CSV files in a {DATASET_FILE}, or give another --source FOLDER",
+    )
+
+
+def _with_records(source: CsvFolder, folder: str, pattern: str) -> Source:
+    if not source.ids():
+        raise DataError(
+            f"{folder} holds no file like {pattern}", hint="check `files` of the dataset"
+        )
+    return source
+
+
+def _contents(folder: Path) -> str:
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return (", ".join(names[:5]) or "nothing") + more
+
+
+def load_encoder(path: Path) -> "Encoder":
+    """Return the encoder in a checkpoint, or in a run folder; nothing else is needed.
+
+    Raises:
+        CheckpointError: If it can't be read, or its weights do not fit its own settings.
+    """
+    # Here, so that the commands that only read recordings need not load torch.
+    from biosig_cli.engine.checkpoint import load_checkpoint
+    from biosig_cli.models.ttm import TtmConfig
+    from biosig_cli.models.weights import load_weights
+    from biosig_cli.signal.spec import SignalSpec
+
+    content = load_checkpoint(path)
+    model = TtmConfig.parse(content["model_config"])
+    encoder = model.build(SignalSpec.parse(content["spec"]))
+    load_weights(encoder, content["encoder_state_dict"], source=str(path))
+    return encoder.eval()

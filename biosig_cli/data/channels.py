@@ -1,0 +1,109 @@
+"""What a channel is called in the recordings, how it is filtered, and what quality it needs.
+
+The shipped `channels.yaml` and `windows.yaml` are the defaults, so the values stand in one place.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pydantic import Field
+
+from biosig_cli.core.config import Config, find_config, read_file
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.signal.filters import AnyFilter
+from biosig_cli.signal.spec import Channel, ChannelKind
+
+
+class ChannelConfig(Config):
+    """One channel: where its samples are found and what is done to them."""
+
+    kind: ChannelKind
+    """What it measures; rules of quality belong to a kind."""
+    unit: str = ""
+    """Unit of its samples, as it is shown."""
+    tracks: tuple[str, ...] = ()
+    """Names of its track in the recordings, the preferred one first; each matches exactly."""
+    filter: AnyFilter | None = None
+    """Filter of the continuous signal; null leaves it as it is."""
+    min_quality: float | None = Field(None, ge=0, le=1)
+    """A window whose score in this channel is lower is dropped; the windows' own if null."""
+
+
+@cache
+def _shipped(name: str, key: str) -> dict[str, Any]:
+    values: dict[str, Any] = read_file(find_config(name))[key]
+    return values
+
+
+def shipped_channels() -> dict[str, Any]:
+    """Return the channels of the shipped `channels.yaml`."""
+    return _shipped("channels", "channels")
+
+
+def shipped_sets() -> dict[str, Any]:
+    """Return the named sets of the shipped `channels.yaml`."""
+    return _shipped("channels", "sets")
+
+
+def shipped_windows() -> dict[str, Any]:
+    """Return the settings of the shipped `windows.yaml`."""
+    return _shipped("windows", "windows")
+
+
+def overlay(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `update`, so that a recipe states only what it changes.
+
+    A mapping of another `kind` replaces the one in `base`: the settings of a Butterworth filter
+    mean nothing to another family.
+    """
+    merged = dict(base)
+    for key, value in update.items():
+        old = merged.get(key)
+        is_other_kind = (
+            isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get("kind", old.get("kind")) != old.get("kind")
+        )
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and not is_other_kind:
+            merged[key] = overlay(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def choose(
+    channels: Mapping[str, ChannelConfig], sets: Mapping[str, Sequence[str]], name: str
+) -> dict[str, ChannelConfig]:
+    """Return the channels of the set called `name`, in its order.
+
+    Raises:
+        ConfigError: If there is no such set, or it names a channel that is not described.
+    """
+    if name not in sets:
+        raise ConfigError(
+            f"no channel set {name!r}",
+            hint=f"there are {', '.join(sets)}; see configs/channels.yaml",
+        )
+    unknown = [channel for channel in sets[name] if channel not in channels]
+    if unknown:
+        raise ConfigError(
+            f"set {name!r} names {', '.join(unknown)}, which `channels` does not describe",
+            hint=f"described are {', '.join(channels)}",
+        )
+    if not sets[name] or len(set(sets[name])) != len(sets[name]):
+        raise ConfigError(f"set {name!r} must name each of its channels once: {list(sets[name])}")
+    return {channel: channels[channel] for channel in sets[name]}
+
+
+def spec_channels(channels: Mapping[str, ChannelConfig]) -> tuple[Channel, ...]:
+    """Return the channels as a window's spec holds them."""
+    return tuple(
+        Channel(name=name, kind=config.kind, unit=config.unit) for name, config in channels.items()
+    )
+
+
+def kind_of(name: str) -> ChannelKind:
+    """Return the kind of a channel that the shipped `channels.yaml` describes, else `other`."""
+    kind: ChannelKind = shipped_channels().get(name, {}).get("kind", "other")
+    return kind

@@ -1,0 +1,103 @@
+"""Batches from a store: the same ones in the same order for the same seed and epoch."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from biosig_cli.data.batch import Batch
+from biosig_cli.engine.draws import window_keys
+
+Rows = NDArray[np.int64]
+
+
+class Windows(Protocol):
+    """Anything that holds windows and hands out some of them."""
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+
+    def read(self, rows: Rows) -> NDArray[np.float32]:
+        """Return windows (n, C, T)."""
+
+
+class Loader:
+    """Batches of a store, for one epoch at a time.
+
+    Args:
+        store: The windows.
+        batch_size: Windows in a batch; the last one may be smaller, none is dropped.
+        seed: What order and draws depend on, together with the epoch.
+        shuffle: A new order each epoch; otherwise the same order and the same draws each time.
+        limit: At most this many windows, spread evenly over the store.
+        n_workers: Processes that read ahead; 0 reads in this one.
+        pin: Keep batches in page-locked memory, for a GPU.
+    """
+
+    def __init__(
+        self,
+        store: Windows,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        limit: int | None = None,
+        n_workers: int = 0,
+        pin: bool = False,
+    ) -> None:
+        self.store = store
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rows = spread(len(store), limit)
+        self.n_workers = n_workers
+        self.pin = pin
+
+    @property
+    def n_windows(self) -> int:
+        """Windows in an epoch."""
+        return len(self.rows)
+
+    def plan(self, epoch: int) -> list[Rows]:
+        """Return the rows of each batch of `epoch`."""
+        rows = self.rows
+        if self.shuffle:
+            order = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            rows = order.permutation(rows)
+        return [
+            rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)
+        ]
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of `epoch` from number `start` on."""
+        dataset = _Reader(self.store, self.seed, epoch if self.shuffle else 0)
+        yield from DataLoader(
+            dataset,
+            sampler=self.plan(epoch)[start:],
+            batch_size=None,
+            num_workers=self.n_workers,
+            pin_memory=self.pin,
+        )
+
+
+def spread(n_windows: int, limit: int | None) -> Rows:
+    """Return the rows of at most `limit` windows, evenly spread, in order."""
+    if limit is None or limit >= n_windows:
+        return np.arange(n_windows)
+    return np.arange(limit) * n_windows // limit
+
+
+class _Reader(Dataset[Batch]):
+    """Reads one batch at a time; an item is a batch, its index is the batch's rows."""
+
+    def __init__(self, store: Windows, seed: int, epoch: int) -> None:
+        self.store, self.seed, self.epoch = store, seed, epoch
+
+    def __getitem__(self, rows: Rows | Sequence[int]) -> Batch:
+        rows = np.asarray(rows, dtype=np.int64)
+        window = torch.from_numpy(rows)
+        signal = torch.from_numpy(self.store.read(rows))
+        return Batch(signal, window, window_keys(self.seed, self.epoch, window))

@@ -1,0 +1,258 @@
+"""Folders of `.vital` files, as Vital Recorder writes them, read at the native rate.
+
+Read by the package `vitaldb`, but never resampled by it: it picks samples without a filter. A file
+is a gzip of packets, and is walked to its end before anything in it is believed.
+"""
+
+import csv
+import gzip
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_cli.core.errors import DataError
+from biosig_cli.data.channels import ChannelConfig
+from biosig_cli.data.readers.base import file_fingerprint, natural_key
+from biosig_cli.data.record import Record, Track
+
+WAVE = 1
+"""Type of a track of samples at an even rate."""
+
+SAMPLES = 1
+"""Type of a packet of samples."""
+
+MISSING: dict[int, float | None] = {
+    1: None,
+    2: None,
+    3: -(2**7),
+    4: 2**8 - 1,
+    5: -(2**15),
+    6: 2**16 - 1,
+    7: -(2**31),
+    8: 2**32 - 1,
+}
+"""The stored integer that stands for a missing sample, by format number; floats have NaN."""
+
+MAX_SPAN_S = 7 * 24 * 3600
+"""A longer recording has a broken time stamp, and would fill the memory with gaps."""
+
+JOIN_TOLERANCE_S = 0.05
+"""Packets are stamped by a computer's clock; they follow each other unless it is off by more."""
+
+
+class VitalFolder:
+    """A folder of `.vital` files, with a table `cases.csv` of their subjects where there is one."""
+
+    kind = ".vital files"
+    licence = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = {path.stem: path for path in sorted(folder.glob("*.vital"))}
+        self._table = _read_cases(folder / "cases.csv")
+        self.subject_origin = (
+            "from cases.csv (caseid, subjectid)"
+            if self._table is not None
+            else "there is no cases.csv, so each case counts as one subject: "
+            "two cases of one patient could fall into different splits"
+        )
+
+    def ids(self) -> list[str]:
+        """Return the ids of its records, numbers in numeric order."""
+        return sorted(self._files, key=natural_key)
+
+    def subjects(self) -> dict[str, str]:
+        """Return the subject of each record, by the record's id.
+
+        Raises:
+            DataError: If `cases.csv` lacks one.
+        """
+        if self._table is None:
+            return {record_id: record_id for record_id in self.ids()}
+        missing = [record_id for record_id in self.ids() if record_id not in self._table]
+        if missing:
+            raise DataError(
+                f"cases.csv names no subject for {len(missing)} files: {', '.join(missing[:5])}",
+                hint="add their rows, or take the files away",
+            )
+        return {record_id: self._table[record_id] for record_id in self.ids()}
+
+    def fingerprint(self, record_id: str) -> str:
+        """Return the size of the record's file."""
+        return file_fingerprint(self._path(record_id))
+
+    def read(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> Record:
+        """Return a record with every one of `channels`, each from the first of its tracks there.
+
+        Raises:
+            DataError: If the file is damaged or lacks one of them.
+        """
+        path = self._path(record_id)
+        wanted = {name for channel in channels.values() for name in channel.tracks}
+        waves, start_s = _read_waves(path, wanted)
+        tracks = {}
+        for name, channel in channels.items():
+            found = [waves[track] for track in channel.tracks if track in waves]
+            if not found:
+                raise DataError(
+                    f"{path.name} has no {name} with samples (looked for "
+                    f"{', '.join(channel.tracks) or 'nothing: the recipe names no tracks'})"
+                )
+            tracks[name] = found[0].track(start_s, channel.unit)
+        subject = (self._table or {}).get(record_id, record_id)
+        return Record(record_id, subject, tracks)
+
+    def _path(self, record_id: str) -> Path:
+        return self._files.get(record_id, self.folder / f"{record_id}.vital")
+
+
+@dataclass(frozen=True)
+class _Wave:
+    """A waveform track of a file: stretches of samples, each with the time of its first."""
+
+    name: str
+    unit: str
+    sampling_hz: float
+    packets: Sequence[tuple[float, NDArray[np.float32]]]
+
+    def track(self, clock_start_s: float, unit: str) -> Track:
+        """Return the samples on one line of time, NaN between packets that do not join."""
+        packets = sorted(self.packets, key=lambda packet: packet[0])
+        start_s = packets[0][0]
+        if not packets[-1][0] - start_s <= MAX_SPAN_S:
+            days = (packets[-1][0] - start_s) / 86400
+            raise DataError(f"the time stamps of {self.name} span {days:.0f} days")
+        n_samples, places = 0, []
+        for time_s, values in packets:
+            place = round((time_s - start_s) * self.sampling_hz)
+            if abs(place - n_samples) <= JOIN_TOLERANCE_S * self.sampling_hz:
+                place = n_samples
+            places.append(place)
+            n_samples = max(n_samples, place + len(values))
+        samples = np.full(n_samples, np.nan, np.float32)
+        end = 0
+        for place, (_, values) in zip(places, packets, strict=True):
+            samples[max(place, end) : place + len(values)] = values[max(end - place, 0) :]
+            if place < end < n_samples:
+                samples[end] = np.nan  # two packets overlap: their joint is no joint
+            end = max(end, place + len(values))
+        return Track(samples, self.sampling_hz, self.unit or unit, start_s - clock_start_s)
+
+
+def _read_waves(path: Path, wanted: set[str]) -> tuple[dict[str, _Wave], float]:
+    """Return the wanted waveforms that have samples, and when the recording's clock started.
+
+    Raises:
+        DataError: If the file is missing, empty, cut, damaged or of another kind.
+    """
+    clock_start_s = _walk(path)
+    with warnings.catch_warnings():
+        # The package warns of its own imports, and leaves the file for Python to close.
+        warnings.simplefilter("ignore")
+        from vitaldb import VitalFile
+
+        try:
+            file = VitalFile(str(path), sorted(wanted))
+        except (struct.error, IndexError, ValueError, KeyError) as error:
+            raise _damaged(path, f"a packet makes no sense ({error})") from None
+    waves = {
+        name: _wave(path, name, track)
+        for name, track in file.trks.items()
+        # The package also gives tracks whose names only end like a wanted one.
+        if name in wanted and track.type == WAVE and track.fmt in MISSING and track.recs
+    }
+    return waves, clock_start_s
+
+
+def _wave(path: Path, name: str, track: Any) -> _Wave:
+    if not track.srate > 0:
+        raise DataError(f"{path.name}: {name} has a sampling rate of {track.srate} Hz")
+    packets = [(float(rec["dt"]), _values(rec["val"], track)) for rec in track.recs]
+    return _Wave(name, track.unit, float(track.srate), packets)
+
+
+def _values(stored: NDArray[Any], track: Any) -> NDArray[np.float32]:
+    """Return samples in the track's unit; where an integer stands for a gap, NaN."""
+    missing = MISSING[track.fmt]
+    values = np.asarray(stored, np.float64)
+    if missing is not None:
+        values = np.where(stored == missing, np.nan, values * (track.gain or 1.0) + track.offset)
+    return values.astype(np.float32)
+
+
+def _walk(path: Path) -> float:
+    """Walk a file packet by packet to its end, and return the time of its first samples.
+
+    The package reads a cut file without a word, as missing samples; here gzip checks its sum.
+
+    Raises:
+        DataError: If the file does not end where its last packet ends.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise _damaged(path, "it is empty")
+        with gzip.open(path) as file:
+            if file.read(4) != b"VITA":
+                raise DataError(f"{path.name} is not a .vital file: it does not start with VITA")
+            _, header_size = struct.unpack("<IH", file.read(6))
+            if len(file.read(header_size)) < header_size:
+                raise _damaged(path, "it ends within its header")
+            stamps_s = []
+            while start := file.read(5):
+                kind, size = struct.unpack("<BI", start) if len(start) == 5 else (None, 1)
+                body = file.read(size)
+                if len(body) < size:
+                    raise _damaged(path, "it ends within a packet")
+                if kind == SAMPLES:
+                    stamps_s.append(struct.unpack_from("<d", body, 2)[0])
+            return min((stamp_s for stamp_s in stamps_s if stamp_s > 0), default=0.0)
+    except FileNotFoundError:
+        raise DataError(f"{path.name} is not in {path.parent}") from None
+    except gzip.BadGzipFile as error:
+        raise DataError(f"{path.name} is not a .vital file, or damaged: {error}") from None
+    except (EOFError, zlib.error, struct.error):
+        raise _damaged(path, "the compressed data end too early or make no sense") from None
+    except OSError as error:
+        raise DataError(f"{path.name} can't be read: {error.strerror or error}") from None
+
+
+def _damaged(path: Path, why: str) -> DataError:
+    return DataError(
+        f"{path.name} is truncated or damaged: {why}", hint="copy or download the file again"
+    )
+
+
+def _read_cases(path: Path) -> dict[str, str] | None:
+    """Return the subject of each case, or None where there is no table."""
+    if not path.is_file():
+        return None
+    try:
+        # Spreadsheets like to start a file with a byte-order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} can't be read: {error}") from None
+    _require_columns(path, rows, ("caseid", "subjectid"))
+    subjects: dict[str, str] = {}
+    for line, row in enumerate(rows, start=2):
+        case, subject = (row["caseid"] or "").strip(), (row["subjectid"] or "").strip()
+        if not case or not subject:
+            raise DataError(f"{path.name} line {line}: caseid {case!r}, subjectid {subject!r}")
+        if subjects.get(case, subject) != subject:
+            raise DataError(f"{path.name} gives case {case} two subjects")
+        subjects[case] = subject
+    return subjects
+
+
+def _require_columns(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> None:
+    missing = [name for name in columns if rows and name not in rows[0]]
+    if missing or not rows:
+        found = ", ".join(rows[0]) if rows else "no rows"
+        raise DataError(f"{path} needs the columns {', '.join(columns)}; it has {found}")

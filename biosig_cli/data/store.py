@@ -1,0 +1,347 @@
+"""Windows on disk: shards of float16 that are read in any order without loading them.
+
+A store is a folder with `manifest.json` (what the windows are and where they come from),
+`index.parquet` (one row per window) and `shards/NNNN.npy`. A `<split>_windows.npz` file holds the
+same windows for exchange and is read the same way.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from biosig_cli.core.artifacts import check_format, read_json, sha256
+from biosig_cli.core.errors import DataError
+from biosig_cli.data.channels import kind_of
+from biosig_cli.signal.spec import Channel, SignalSpec
+
+SPLITS = ("train", "val", "test")
+MANIFEST = "manifest.json"
+INDEX = "index.parquet"
+MAX_OPEN_SHARDS = 256
+"""Each open memory map holds a file descriptor, and systems commonly allow 1,024."""
+
+HOW_TO_MAKE = (
+    "make it: biosig prepare-splits --source FOLDER --output data, then "
+    "biosig build-windows --split-file data/splits_fasttrack.json --outdir {folder}"
+)
+
+
+class WindowStore:
+    """Windows (C, T) of one split; workers may hold copies, each opens the files by itself."""
+
+    def __init__(
+        self, path: Path, spec: SignalSpec, manifest: Mapping[str, Any], positions: Sequence[int]
+    ) -> None:
+        self.path = path
+        self.spec = spec
+        self.manifest = dict(manifest)
+        self._positions = list(positions)
+        self._columns: dict[str, NDArray[Any]] = {}
+        self._maps: OrderedDict[int, NDArray[np.float16]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return int(self.manifest["n_windows"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": OrderedDict(), "_columns": {}}
+
+    @property
+    def digest(self) -> str:
+        """What identifies the content: the same windows have the same digest."""
+        content = [self.manifest["spec"], self.manifest["shards"], self.manifest["index"]]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Whose windows these are, each subject once; empty where it is not stated."""
+        return tuple(sorted({str(subject) for subject in self.column("subject")}))
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the normalized windows at `rows`, in that order.
+
+        Args:
+            rows: (n,) places of windows in the store, in any order.
+
+        Returns:
+            (n, C, T) windows, each channel as `spec` names it.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        shape = (len(rows), len(self._positions), self.spec.n_samples)
+        windows = np.empty(shape, np.float32)
+        shards, within = self.column("shard")[rows], self.column("row")[rows]
+        order = np.argsort(shards, kind="stable")
+        edges = np.flatnonzero(np.diff(shards[order])) + 1
+        for places in np.split(order, edges):
+            if len(places):
+                shard = self._open(int(shards[places[0]]))
+                windows[places] = self._select(shard[within[places]])
+        return windows
+
+    def physical(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the windows at `rows` in the unit of each channel; (n, C, T)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        center = self._per_channel("center", rows)
+        scale = self._per_channel("scale", rows)
+        return self.read(rows) * scale[:, :, None] + center[:, :, None]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column of the index: `record`, `subject`, `start_s`, `center_PPG`, ...
+
+        Raises:
+            DataError: If the store has no such column.
+        """
+        if name not in self._columns:
+            self._columns[name] = self._read_column(name)
+        return self._columns[name]
+
+    def _read_column(self, name: str) -> NDArray[Any]:
+        column = _index_column(self.path / INDEX, name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        values: NDArray[Any] = column.to_numpy()
+        return values
+
+    def _per_channel(self, what: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        columns = [self.column(f"{what}_{name}")[rows] for name in self.spec.names]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _select(self, windows: NDArray[Any]) -> NDArray[Any]:
+        is_all = self._positions == list(range(windows.shape[1]))
+        return windows if is_all else windows[:, self._positions]
+
+    def _open(self, shard: int) -> NDArray[np.float16]:
+        if shard not in self._maps:
+            file = self.path / self.manifest["shards"][shard]["file"]
+            self._maps[shard] = np.asarray(_map(file))
+            if len(self._maps) > MAX_OPEN_SHARDS:
+                self._maps.popitem(last=False)
+        self._maps.move_to_end(shard)
+        return self._maps[shard]
+
+
+class NpzStore(WindowStore):
+    """Windows of a `.npz` file, held in memory; made for exchange, not for size."""
+
+    def __init__(
+        self,
+        path: Path,
+        spec: SignalSpec,
+        arrays: Mapping[str, NDArray[Any]],
+        positions: Sequence[int],
+    ) -> None:
+        self._arrays = dict(arrays)
+        self._data = arrays["data"]
+        super().__init__(path, spec, {"n_windows": len(self._data)}, positions)
+        self._columns["row"] = np.arange(len(self._data), dtype=np.int64)
+        self._columns["shard"] = np.zeros(len(self._data), np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__.copy()
+
+    @property
+    def digest(self) -> str:
+        """What identifies the content: the digest of the file."""
+        return sha256(self.path)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Whose windows these are; a bare array does not say."""
+        return super().subjects if "subject" in self._arrays else ()
+
+    def _open(self, shard: int) -> NDArray[Any]:
+        return self._data
+
+    def _read_column(self, name: str) -> NDArray[Any]:
+        what, _, channel = name.partition("_")
+        if what in ("center", "scale") and what in self._arrays:
+            names = [str(each) for each in self._arrays["channels"]]
+            if channel in names:
+                values: NDArray[Any] = self._arrays[what][:, names.index(channel)]
+                return values
+        if name not in self._arrays or name in ("data", "channels", "center", "scale"):
+            raise DataError(
+                f"{self.path} has no {name!r}", hint=f"it has {', '.join(self._arrays)}"
+            )
+        return self._arrays[name]
+
+
+def open_split(
+    data_dir: Path,
+    split: str,
+    *,
+    channels: Sequence[str] | None = None,
+    sampling_hz: float | None = None,
+) -> WindowStore:
+    """Open the windows of `split` in `data_dir`, as a store or as a `.npz` file.
+
+    Args:
+        data_dir: The folder that `build-windows` wrote.
+        split: `train`, `val` or `test`.
+        channels: Names of the channels to read, in the order asked for; all when None. For a
+            `.npz` file that names none, the names of those it holds.
+        sampling_hz: The rate, in Hz, of a `.npz` file that does not say.
+
+    Raises:
+        DataError: If there is none, it is damaged, it lacks a channel, or a subject stands in
+            two of the splits in `data_dir`.
+    """
+    data_dir = Path(data_dir)
+    folder, file = data_dir / split, data_dir / f"{split}_windows.npz"
+    if not (folder / MANIFEST).is_file() and not file.is_file():
+        unfinished = folder.is_dir() and any(folder.iterdir())
+        raise DataError(
+            f"no {split} windows in {data_dir}: {folder / MANIFEST} is not there, nor {file.name}"
+            + ("; the folder holds an unfinished build" if unfinished else ""),
+            hint=HOW_TO_MAKE.format(folder=data_dir),
+        )
+    assert_disjoint(data_dir)
+    if (folder / MANIFEST).is_file():
+        return open_store(folder, channels=channels)
+    return open_npz(file, channels=channels, sampling_hz=sampling_hz)
+
+
+def open_store(folder: Path, *, channels: Sequence[str] | None = None) -> WindowStore:
+    """Open a folder that holds one store.
+
+    Raises:
+        DataError: If it is damaged, of a newer format, or lacks a channel.
+    """
+    manifest = read_json(folder / MANIFEST)
+    check_format(manifest, folder / MANIFEST)
+    missing = [key for key in ("spec", "shards", "index", "n_windows") if key not in manifest]
+    if missing:
+        raise DataError(f"{folder / MANIFEST} has no {', '.join(missing)}", hint="build it again")
+    files = [INDEX, *(shard["file"] for shard in manifest["shards"])]
+    gone = [name for name in files if not (folder / name).is_file()]
+    if gone:
+        raise DataError(f"{folder} lacks {', '.join(gone[:3])}", hint="build it again")
+    whole = SignalSpec.parse(manifest["spec"])
+    spec = whole if channels is None else whole.select(channels)
+    n_rows = _index_file(folder / INDEX).metadata.num_rows
+    if n_rows != manifest["n_windows"]:
+        raise DataError(
+            f"{folder / INDEX} has {n_rows} windows, {MANIFEST} says {manifest['n_windows']}",
+            hint="delete the folder and build it again",
+        )
+    return WindowStore(folder, spec, manifest, whole.positions(spec.names))
+
+
+def open_npz(
+    file: Path, *, channels: Sequence[str] | None = None, sampling_hz: float | None = None
+) -> NpzStore:
+    """Open a `.npz` file of windows.
+
+    It holds `data` (N, C, T), `channels` and `sampling_hz`; the last two may be given instead.
+
+    Raises:
+        DataError: If a key is missing or `data` has another shape.
+    """
+    arrays = _load_npz(file)
+    if "data" not in arrays:
+        raise DataError(
+            f"{file} has no 'data'; it has {', '.join(arrays) or 'nothing'}",
+            hint="expected data (N, C, T), channels (C,), sampling_hz and, per window, subject, "
+            "record, start_s, labels",
+        )
+    names = arrays.get("channels", channels)
+    rate = arrays.get("sampling_hz", sampling_hz)
+    if names is None or rate is None:
+        raise DataError(
+            f"{file} does not say its channels and sampling rate",
+            hint="give both by name, or add the keys `channels` and `sampling_hz` to the file",
+        )
+    whole = _npz_spec(file, arrays, [str(name) for name in names], float(rate))
+    if sampling_hz is not None and sampling_hz != whole.sampling_hz:
+        raise DataError(f"{file} is sampled at {whole.sampling_hz} Hz, asked for {sampling_hz} Hz")
+    spec = whole if channels is None else whole.select(channels)
+    return NpzStore(file, spec, arrays, whole.positions(spec.names))
+
+
+def assert_disjoint(data_dir: Path) -> None:
+    """Make sure that no subject stands in two of the splits in `data_dir`.
+
+    Raises:
+        DataError: Naming the subjects and the splits.
+    """
+    seen: dict[str, str] = {}
+    for split in SPLITS:
+        for subject in sorted(_subjects(Path(data_dir), split)):
+            if subject in seen:
+                raise DataError(
+                    f"subject {subject} stands in {seen[subject]} and in {split} of {data_dir}",
+                    hint="delete the folder and make it again from one split file",
+                )
+            seen[subject] = split
+
+
+def _subjects(data_dir: Path, split: str) -> set[str]:
+    folder, file = data_dir / split, data_dir / f"{split}_windows.npz"
+    if (folder / MANIFEST).is_file() and (folder / INDEX).is_file():
+        return set(_index_column(folder / INDEX, "subject").unique().to_pylist())
+    if file.is_file():
+        with np.load(file, allow_pickle=False) as arrays:
+            return {str(subject) for subject in arrays["subject"]} if "subject" in arrays else set()
+    return set()
+
+
+def _load_npz(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        # numpy leaves a file open that turns out to be no archive.
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file} can't be read: {error}", hint="make it again") from None
+
+
+def _npz_spec(
+    file: Path, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], sampling_hz: float
+) -> SignalSpec:
+    shape = arrays["data"].shape
+    if len(shape) != 3 or shape[1] != len(names):
+        raise DataError(
+            f"{file}: data has shape {shape}, expected (N, {len(names)}, T) for the channels "
+            f"{', '.join(names)}",
+            hint="time is the last axis",
+        )
+    for key in ("subject", "record", "start_s", "center", "scale"):
+        if key in arrays and len(arrays[key]) != shape[0]:
+            raise DataError(f"{file}: {key} has {len(arrays[key])} rows, data has {shape[0]}")
+    units = arrays.get("units", [""] * len(names))
+    kinds = arrays.get("kinds", [kind_of(name) for name in names])
+    described = [
+        {"name": name, "kind": str(kind), "unit": str(unit)}
+        for name, kind, unit in zip(names, kinds, units, strict=True)
+    ]
+    channels = tuple(Channel.parse(each) for each in described)
+    return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])
+
+
+def _index_file(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path} can't be read: {error}", hint="build the store again") from None
+
+
+def _index_column(path: Path, name: str) -> pa.ChunkedArray:
+    file = _index_file(path)
+    names = file.schema_arrow.names
+    if name not in names:
+        raise DataError(f"{path} has no column {name!r}", hint=f"it has {', '.join(names)}")
+    return file.read(columns=[name]).column(0)
+
+
+def _map(file: Path) -> NDArray[np.float16]:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file} can't be read: {error}", hint="build the store again") from None

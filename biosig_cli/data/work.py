@@ -1,0 +1,124 @@
+"""Records to parts, by as many processes as are worth starting."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from biosig_cli.core.errors import BiosigError, DataError
+from biosig_cli.data.parts import write_part
+from biosig_cli.data.readers.base import Source
+from biosig_cli.data.windows import WindowRecipe, cut_record
+
+CASES_PER_WORKER = 20
+"""A process takes a second to start, about as long as it takes to read this many short cases."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One record, and where its windows go."""
+
+    record: str
+    subject: str
+    part: Path
+
+
+@dataclass
+class Maker:
+    """Makes parts; each process has one."""
+
+    source: Source
+    recipe: WindowRecipe
+
+    def make(self, task: Task) -> tuple[str, str]:
+        """Make the part of a record; return its id and why there is none, empty when there is.
+
+        Raises:
+            DataError: If the part can't be written, which no other record would change.
+        """
+        try:
+            record = self.source.read(task.record, self.recipe.channels)
+            windows = cut_record(record, self.recipe, subject=task.subject)
+        except BiosigError as error:
+            return task.record, str(error)
+        except Exception as error:
+            # One odd recording out of thousands must not stop the night's work; it is counted.
+            return task.record, f"unexpected {type(error).__name__}: {error}"
+        write_part(task.part, windows)
+        return task.record, ""
+
+
+def make_parts(
+    tasks: Sequence[Task], maker: Maker, *, n_workers: int | None
+) -> Iterator[tuple[str, str]]:
+    """Make all parts, and yield what `Maker.make` says of each as it is done.
+
+    Args:
+        tasks: The records.
+        maker: What makes their parts; each process gets a copy.
+        n_workers: How many processes; None takes as many as are worth starting.
+
+    Raises:
+        DataError: If a part can't be written, or a process died.
+    """
+    n_processes = min(n_workers or _worth_starting(len(tasks)), len(tasks))
+    if n_processes <= 1:
+        yield from map(maker.make, tasks)
+        return
+    with _one_thread_each():
+        pool = ProcessPoolExecutor(
+            n_processes,
+            # Started afresh: a copy of a process with threads may inherit a lock for ever.
+            mp_context=get_context("spawn"),
+            initializer=_start,
+            initargs=(maker,),
+        )
+        try:
+            for future in as_completed([pool.submit(_make, task) for task in tasks]):
+                yield future.result()
+        except BrokenProcessPool:
+            raise DataError(
+                "a process that reads recordings died, most likely for lack of memory",
+                hint="run the command again with fewer --workers; finished cases are kept",
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _worth_starting(n_tasks: int) -> int:
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(n_cores or 1, n_tasks // CASES_PER_WORKER)
+
+
+_makers: list[Maker] = []
+"""The maker of this process, where it is one of several."""
+
+
+def _start(maker: Maker) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
+    _makers[:] = [maker]
+
+
+def _make(task: Task) -> tuple[str, str]:
+    return _makers[0].make(task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keep the numeric libraries of the processes from taking all cores each."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

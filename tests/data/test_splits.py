@@ -1,0 +1,89 @@
+import json
+
+import pytest
+
+from biosig_cli.core.errors import ConfigError, DataError
+from biosig_cli.data.splits import (
+    SPLITS,
+    fixed_splits,
+    read_splits,
+    split_sizes,
+    split_subjects,
+)
+
+
+@pytest.mark.parametrize(
+    ("n_subjects", "expected"),
+    [
+        (1, (1, 0, 0)),
+        (2, (1, 1, 0)),
+        (3, (1, 1, 1)),
+        (4, (2, 1, 1)),
+        (10, (7, 2, 1)),  # 7, 1.5, 1.5: the remainders are equal, the earlier split gets it
+        (20, (14, 3, 3)),
+        (32, (22, 5, 5)),  # 22.4, 4.8, 4.8
+        (70, (49, 11, 10)),
+    ],
+)
+def test_sizes_are_by_largest_remainder(n_subjects, expected):
+    assert tuple(split_sizes(n_subjects)[split] for split in SPLITS) == expected
+
+
+def test_none_is_empty_from_three_subjects_on():
+    for n_subjects in range(3, 300):
+        sizes = split_sizes(n_subjects)
+        assert min(sizes.values()) >= 1
+        assert sum(sizes.values()) == n_subjects
+
+
+def test_a_subject_is_never_divided_whatever_the_seed():
+    subjects = {str(case): f"p{case % 13}" for case in range(60)}
+    for seed in range(50):
+        cases = split_subjects(subjects, seed=seed)
+        owners = [{subjects[case] for case in cases[split]} for split in SPLITS]
+        assert not owners[0] & owners[1]
+        assert not owners[0] & owners[2]
+        assert not owners[1] & owners[2]
+        assert sorted(case for split in SPLITS for case in cases[split]) == sorted(subjects)
+
+
+def test_the_order_of_the_files_changes_nothing():
+    subjects = {str(case): f"p{case % 13}" for case in range(60)}
+    backwards = dict(reversed(subjects.items()))
+    assert split_subjects(subjects, seed=1) == split_subjects(backwards, seed=1)
+    assert split_subjects(subjects, seed=1) != split_subjects(subjects, seed=2)
+
+
+def test_fixed_splits_are_checked():
+    subjects = {"a": "x", "b": "x", "c": "y"}
+    assert fixed_splits({"train": ["a", "b"], "test": ["c"]}, subjects) == {
+        "train": ["a", "b"],
+        "val": [],
+        "test": ["c"],
+    }
+    with pytest.raises(ConfigError, match="name d"):
+        fixed_splits({"train": ["a", "d"]}, subjects)
+    with pytest.raises(ConfigError, match="subject x stands in train and val"):
+        fixed_splits({"train": ["a"], "val": ["b"]}, subjects)
+    with pytest.raises(ConfigError, match="case a stands 2 times"):
+        fixed_splits({"train": ["a", "a"]}, subjects)
+
+
+def split_file(path, **changes):
+    data = {"train": ["1"], "val": ["2"], "test": [], "meta": {"subjects": {"1": "a", "2": "b"}}}
+    path.write_text(json.dumps(data | changes))
+    return path
+
+
+def test_a_split_file_is_checked_when_read(tmp_path):
+    path = tmp_path / "splits.json"
+    assert read_splits(split_file(path)).subjects == {"1": "a", "2": "b"}
+    same = {"subjects": {"1": "a", "2": "a"}}
+    with pytest.raises(DataError, match="subject a stands in train and val"):
+        read_splits(split_file(path, meta=same))
+    with pytest.raises(DataError, match="lacks 2 cases"):
+        read_splits(split_file(path, meta={}))
+    with pytest.raises(DataError, match="val must be a list"):
+        read_splits(split_file(path, val=None))
+    with pytest.raises(DataError, match="no split file"):
+        read_splits(tmp_path / "none.json")
