@@ -1,0 +1,148 @@
+"""Weights to start from, found by name: a folder, the model hub, or a run of ours."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from biosig_cli.core.artifacts import sha256
+from biosig_cli.core.errors import CheckpointError
+from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
+from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
+from biosig_cli.models.ttm import OWN_PARAMETERS, TtmConfig, TtmEncoder
+from biosig_cli.models.weights import LoadReport, load_weights
+from biosig_cli.signal.spec import SignalSpec
+
+
+@dataclass(frozen=True)
+class Released:
+    """Released TTM weights: their architecture, their tensors, and where they come from."""
+
+    config: TtmConfig
+    backbone: Mapping[str, Tensor]
+    source: str
+    sha256: str
+
+    def load_into(self, encoder: TtmEncoder) -> LoadReport:
+        """Fill the backbone of `encoder`; what it adds to a TTM stays as it is.
+
+        Raises:
+            CheckpointError: If a single backbone tensor is not matched.
+        """
+        weights = {f"backbone.{name}": tensor for name, tensor in self.backbone.items()}
+        own = [name for name in encoder.state_dict() if name.startswith(OWN_PARAMETERS)]
+        report = load_weights(encoder, weights, source=self.source, created=own)
+        encoder.reset_mask_token()
+        return report
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its parent."""
+        return {"source": self.source, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The encoder of one of our runs."""
+
+    config: TtmConfig
+    encoder: Mapping[str, Tensor]
+    channels: tuple[str, ...]
+    source: str
+    sha256: str
+
+    def load_into(self, encoder: TtmEncoder) -> LoadReport:
+        """Fill `encoder`, which has the same channels.
+
+        Raises:
+            CheckpointError: If the channels differ or a tensor is not matched.
+        """
+        if encoder.spec.names != self.channels:
+            raise CheckpointError(
+                f"{self.source} was trained on {', '.join(self.channels)}, "
+                f"the windows have {', '.join(encoder.spec.names)}",
+                hint=f"take its channels in its order: --channels {','.join(self.channels)}",
+            )
+        return load_weights(encoder, self.encoder, source=self.source)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its parent."""
+        return {"source": self.source, "sha256": self.sha256}
+
+
+Weights = Released | Trained
+
+
+def find_weights(name: str) -> Weights:
+    """Return the weights called `name`: a folder, `owner/model[@revision]`, or a run of ours.
+
+    Raises:
+        CheckpointError: If they can't be found, fetched or read.
+    """
+    path = Path(name).expanduser()
+    if path.is_file() or any((path / file).is_file() for file in (BEST, LAST)):
+        return read_trained(path, name)
+    if path.is_dir():
+        return read_released(path, name)
+    hub_id = parse_hub_id(name)
+    if hub_id is None or name.startswith(("/", ".", "~")):
+        raise CheckpointError(
+            f"no weights at {name!r}",
+            hint="give a folder with config.json and model.safetensors, a run, or a hub id "
+            "such as ibm-granite/granite-timeseries-ttm-r1@1024_96_v1",
+        )
+    return read_released(fetch_from_hub(*hub_id), name)
+
+
+def read_trained(path: Path, source: str) -> Trained:
+    """Return the encoder of a run, from its folder or one of its checkpoints.
+
+    Raises:
+        CheckpointError: If there is none, it is damaged, or of another family.
+    """
+    content = load_checkpoint(path)
+    settings = content["model_config"]
+    if settings.get("kind") != "ttm":
+        raise CheckpointError(f"{source} holds a model of kind {settings.get('kind')!r}, not ttm")
+    return Trained(
+        config=TtmConfig.parse(settings),
+        encoder=content["encoder_state_dict"],
+        channels=SignalSpec.parse(content["spec"]).names,
+        source=source,
+        sha256=sha256(find_checkpoint(path)),
+    )
+
+
+def read_released(folder: Path, source: str) -> Released:
+    """Return the TTM weights in `folder`.
+
+    Raises:
+        CheckpointError: If a file is missing or damaged, or they are of another architecture.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    weights_path = folder / "model.safetensors"
+    try:
+        settings = json.loads((folder / "config.json").read_text("utf-8"))
+        tensors = load_file(weights_path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"weights in {folder} can't be read: {error}",
+            hint="expected config.json and model.safetensors, complete",
+        ) from None
+    prefix = "backbone."
+    backbone = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    try:
+        config = TtmConfig.from_released(settings, source)
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'} does not describe a TTM: {error}"
+        ) from None
+    return Released(config, backbone, source, sha256(weights_path))
