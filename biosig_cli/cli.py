@@ -1,0 +1,394 @@
+"""The command line: parse, load settings, call one service.
+
+Services are imported inside the commands, so that `biosig --help` answers at once.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+if TYPE_CHECKING:
+    from biosig_cli.core.errors import BiosigError
+
+app = typer.Typer(
+    name="biosig",
+    help="From raw physiological recordings to a pretrained, honestly judged model.",
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFile = Annotated[
+    str | None, Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config.")
+]
+Settings = Annotated[
+    list[str] | None,
+    Option("--set", metavar="KEY.SUB=VALUE", help="Any setting, by its path; may be repeated."),
+]
+Seed = Annotated[int | None, Option(help="What every random draw starts from. [default: 42]")]
+Source = Annotated[
+    str | None,
+    Option(metavar="FOLDER|vitaldb", help="Where recordings come from. [default: $BIOSIG_DATA]"),
+]
+Device = Annotated[
+    str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
+]
+DataDir = Annotated[
+    Path | None, Option(help="Folder with the window stores. [default: data/vitaldb_windows]")
+]
+
+# What every command that trains takes.
+OutputDir = Annotated[Path | None, Option(help="Run folder.")]
+Channels = Annotated[
+    str | None, Option(metavar="PPG,ECG", help="Channels by name. [default: all of the store]")
+]
+Epochs = Annotated[int | None, Option(help="Passes over the windows; bounds the whole run.")]
+BatchSize = Annotated[int | None, Option(help="Windows in a batch.")]
+Accumulate = Annotated[int | None, Option(help="Batches that make one step.")]
+LearningRate = Annotated[float | None, Option("--lr", help="Highest learning rate.")]
+WeightDecay = Annotated[float | None, Option(help="Decay of weight matrices.")]
+WarmupEpochs = Annotated[float | None, Option(help="Epochs over which the learning rate rises.")]
+Patience = Annotated[int | None, Option(help="Stop after so many epochs without a better one.")]
+Precision = Annotated[
+    str | None, Option(metavar="auto|fp32|bf16|fp16", help="What to compute in. [default: auto]")
+]
+NumWorkers = Annotated[int | None, Option(help="Processes that read windows ahead. [default: 0]")]
+MaxWindows = Annotated[int | None, Option(help="Use at most so many windows of each split.")]
+LogEvery = Annotated[int | None, Option(help="Steps between lines of metrics.jsonl.")]
+SaveEvery = Annotated[int | None, Option(help="Epochs between checkpoints that stay.")]
+Keep = Annotated[int | None, Option(help="How many of those stay. [default: all]")]
+Resume = Annotated[bool, Option("--resume", help="Go on with the run in --output-dir.")]
+Fast = Annotated[
+    bool, Option("--fast", help="At most 1,000 training and 200 validation windows, 5 epochs.")
+]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from biosig_cli import __version__
+
+        typer.echo(f"biosig {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def biosig(
+    version: Annotated[
+        bool, Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From raw physiological recordings to a pretrained, honestly judged model.
+
+    prepare-splits → build-windows → pretrain; `smoke` checks the chain in a minute.
+    """
+
+
+@app.command()
+def prepare_splits(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    mode: Annotated[
+        str | None, Option(metavar="fasttrack|full", help="First 70 cases, or all of them.")
+    ] = None,
+    case_set: Annotated[
+        str | None, Option(help="Part of VitalDB: bis, desflurane, ..., all. [default: bis]")
+    ] = None,
+    output: Annotated[Path | None, Option(help="Folder of the split file. [default: data]")] = None,
+    seed: Seed = None,
+    source: Source = None,
+) -> None:
+    """Split subjects, never cases, into train, val and test (70 / 15 / 15).
+
+    Example: `biosig prepare-splits --source recordings --mode full --output data`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.core.runtime import Environment
+    from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
+
+    loaded = load_config(
+        PrepareSplitsConfig,
+        file=config,
+        settings=settings or (),
+        environment=Environment().values("source"),
+        flags={
+            "mode": mode,
+            "case_set": case_set,
+            "output": output,
+            "seed": seed,
+            "source": source,
+        },
+    )
+    prepare_splits(loaded, Reporter())
+
+
+@app.command()
+def build_windows(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    channels_yaml: Annotated[
+        str | None, Option(metavar="FILE|NAME", help="Channels and sets. [default: channels]")
+    ] = None,
+    windows_yaml: Annotated[
+        str | None, Option(metavar="FILE|NAME", help="How windows are cut. [default: windows]")
+    ] = None,
+    channel_set: Annotated[
+        str | None, Option(help="The channels of a window. [default: pretrain]")
+    ] = None,
+    split_file: Annotated[
+        Path | None, Option(help="From prepare-splits. [default: data/splits_fasttrack.json]")
+    ] = None,
+    split: Annotated[
+        str | None, Option(metavar="train|val|test|all", help="Which to build. [default: all]")
+    ] = None,
+    outdir: Annotated[
+        Path | None, Option(help="Folder of the stores. [default: data/vitaldb_windows]")
+    ] = None,
+    source: Annotated[
+        str | None, Option(help="Folder of recordings. [default: the split file's]")
+    ] = None,
+    workers: Annotated[int | None, Option(help="Records at a time. [default: cores]")] = None,
+    format: Annotated[
+        str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
+    ] = None,
+) -> None:
+    """Cut recordings into windows: resampled, filtered, judged one by one, stored.
+
+    Example: `biosig build-windows --split all --outdir data/vitaldb_windows`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
+
+    loaded = load_config(
+        BuildWindowsConfig,
+        file=config,
+        parts=_part_of(channels_yaml, "channels", "sets") | _part_of(windows_yaml, "windows"),
+        settings=settings or (),
+        flags={
+            "channel_set": channel_set,
+            "split_file": split_file,
+            "split": split,
+            "outdir": outdir,
+            "source": source,
+            "workers": workers,
+            "format": format,
+        },
+    )
+    build_windows(loaded, Reporter())
+
+
+@app.command()
+def pretrain(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    output_dir: OutputDir = None,
+    channels: Channels = None,
+    mask_ratio: Annotated[float | None, Option(help="Share of patches hidden.")] = None,
+    mask_type: Annotated[
+        str | None, Option(metavar="random|block", help="Single patches, or runs of them.")
+    ] = None,
+    stft_weight: Annotated[float | None, Option(help="Weight of the spectral loss.")] = None,
+    context_length: Annotated[int | None, Option(help="Samples in a window.")] = None,
+    patch_size: Annotated[int | None, Option(help="Samples in a patch.")] = None,
+    init_from: Annotated[
+        str | None,
+        Option(metavar="FOLDER|HUB_ID[@REVISION]|RUN", help="Weights to start from."),
+    ] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    accumulate: Accumulate = None,
+    lr: LearningRate = None,
+    weight_decay: WeightDecay = None,
+    warmup_epochs: WarmupEpochs = None,
+    patience: Patience = None,
+    seed: Seed = None,
+    device: Device = None,
+    precision: Precision = None,
+    num_workers: NumWorkers = None,
+    max_windows: MaxWindows = None,
+    log_every: LogEvery = None,
+    save_every: SaveEvery = None,
+    keep: Keep = None,
+    fast: Fast = False,
+    resume: Resume = False,
+) -> None:
+    """Train an encoder on unlabelled windows: hide patches, ask for them back.
+
+    Example: `biosig pretrain --data-dir data/vitaldb_windows --epochs 20 --lr 2e-3`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.core.runtime import Environment
+    from biosig_cli.services.pretrain import PretrainConfig, pretrain
+
+    flags = {
+        "data_dir": data_dir,
+        "output_dir": output_dir,
+        "channels": _names(channels),
+        "objective.mask_ratio": mask_ratio,
+        "objective.mask_type": mask_type,
+        "objective.stft_weight": stft_weight,
+        "model.context_length": context_length,
+        "model.patch_size": patch_size,
+        "model.init_from": init_from,
+        "plan.epochs": epochs,
+        "plan.batch_size": batch_size,
+        "plan.accumulate": accumulate,
+        "plan.lr": lr,
+        "plan.weight_decay": weight_decay,
+        "plan.warmup_epochs": warmup_epochs,
+        "plan.patience": patience,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "num_workers": num_workers,
+        "max_windows": max_windows,
+        "log_every": log_every,
+        "save_every": save_every,
+        "keep": keep,
+        "fast": fast or None,
+    }
+    loaded = load_config(
+        PretrainConfig,
+        file=_config_of_run(config, output_dir, resume=resume),
+        settings=settings or (),
+        environment=Environment().values("device", "precision", "num_workers"),
+        flags=flags,
+    )
+    pretrain(loaded, Reporter(), resume=resume)
+
+
+@app.command()
+def smoke(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    output_dir: Annotated[
+        Path | None, Option(help="Folder of the result. [default: artifacts/smoke]")
+    ] = None,
+    max_windows: Annotated[int | None, Option(help="Windows to use. [default: 64]")] = None,
+    device: Device = None,
+) -> None:
+    """Check the whole training chain on a few real windows, in about a minute.
+
+    Example: `biosig smoke --data-dir data/vitaldb_windows --max-windows 64`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.core.runtime import Environment
+    from biosig_cli.services.smoke import SmokeConfig, smoke
+
+    loaded = load_config(
+        SmokeConfig,
+        file=config,
+        settings=settings or (),
+        environment=Environment().values("device"),
+        flags={
+            "data_dir": data_dir,
+            "output_dir": output_dir,
+            "max_windows": max_windows,
+            "device": device,
+        },
+    )
+    smoke(loaded, Reporter())
+
+
+def _part_of(file: str | None, *keys: str) -> dict[str, Any]:
+    """Return the parts called `keys` of a recipe."""
+    if file is None:
+        return {}
+    from biosig_cli.core.config import find_config, read_file
+    from biosig_cli.core.errors import ConfigError
+
+    data = read_file(find_config(file))
+    if keys[0] not in data:
+        raise ConfigError(
+            f"{file} has no `{keys[0]}:`", hint=f"it has {', '.join(data) or 'nothing'}"
+        )
+    return {key: data[key] for key in keys if key in data}
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _config_of_run(config: str | None, folder: Path | None, *, resume: bool) -> str | None:
+    """Return the config file to read: a run that is resumed brings its own."""
+    if config is None and resume and folder is not None:
+        own = folder / "training_config.json"
+        return str(own) if own.is_file() else None
+    return config
+
+
+_OLDER_FORMS = {
+    "--no-amp": "--precision fp32",
+    "--pretrain-channels": "nothing: the checkpoint knows its channels",
+    "--finetune-channels": "--channels ACC_X,ACC_Y,ACC_Z,PPG,ECG",
+    "--multiprocess": "--workers N",
+    "--save-interval": "--save-every N",
+    "--log-interval": "--log-every N",
+}
+
+
+def _older_form(arguments: Sequence[str]) -> str:
+    """Return today's form of an option that older tools had, if one was typed."""
+    for older, today in _OLDER_FORMS.items():
+        if older in arguments:
+            return f"{older} is now {today}"
+    if "--channels" in arguments:
+        rest = list(arguments[arguments.index("--channels") + 1 :])
+        names = [name for name in rest[: _first_option(rest)] if not name.startswith("-")]
+        if len(names) > 1:
+            return f"channels are one word now: --channels {','.join(names)}"
+    return ""
+
+
+def _first_option(words: Sequence[str]) -> int:
+    return next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command in `arguments` and return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(
+            list(arguments) or ["--help"], prog_name="biosig", standalone_mode=False
+        )
+    except typer.TyperException as error:
+        hint = _older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
+        return _fail(error.format_message(), hint, 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("stopped", "", 130)
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        return _fail(str(error), error.hint, error.exit_code)
+    return code if isinstance(code, int) else 0
+
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+
+def _is_ours(error: Exception) -> "TypeGuard[BiosigError]":
+    from biosig_cli.core.errors import BiosigError
+
+    return isinstance(error, BiosigError)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    typer.secho("error: ", fg="red", bold=True, err=True, nl=False)
+    typer.echo(message, err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    return code
+
+
+def main() -> None:
+    """Entry point of `biosig`."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""Windows, drawn as a physiologist looks at them: time below, units at the side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from biosig_cli.core.artifacts import atomic_path
+
+COLORS = {
+    "ppg": "#b5342c",
+    "ecg": "#1d5c8a",
+    "acc": "#4f7f3a",
+    "eeg": "#5b4a8a",
+    "resp": "#2f8077",
+}
+INK = "#333333"
+
+
+def draw_windows(
+    path: Path,
+    windows: NDArray[np.float32],
+    *,
+    sampling_hz: float,
+    channels: Sequence[tuple[str, str, str]],
+    titles: Sequence[str],
+    heading: str,
+) -> None:
+    """Draw windows side by side, a row per channel, into a PNG at `path`.
+
+    Args:
+        path: The PNG.
+        windows: (n, C, T) windows in the unit of each channel.
+        sampling_hz: Their sampling rate, in Hz.
+        channels: Name, kind and unit of each channel.
+        titles: What stands above each window.
+        heading: What stands above all.
+    """
+    n_windows, n_channels, n_samples = windows.shape
+    figure = Figure(figsize=(3.9 * n_windows, 1.0 + 1.75 * n_channels), layout="constrained")
+    axes = figure.subplots(n_channels, n_windows, sharex=True, squeeze=False)
+    time_s = np.arange(n_samples) / sampling_hz
+    for column in range(n_windows):
+        axes[0, column].set_title(titles[column], fontsize=9, color=INK, loc="left")
+        for row, (name, kind, unit) in enumerate(channels):
+            axis: Axes = axes[row, column]
+            axis.plot(time_s, windows[column, row], color=COLORS.get(kind, INK), linewidth=1.0)
+            _tidy(axis, n_samples / sampling_hz)
+            if column == 0:
+                label = f"{name} ({unit})" if unit else name
+                axis.set_ylabel(label, fontsize=10, color=INK)
+            if row == n_channels - 1:
+                axis.set_xlabel("time (s)", fontsize=9, color=INK)
+    figure.align_ylabels()
+    figure.suptitle(heading, fontsize=11, color=INK, x=0.01, ha="left")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
+
+
+def _tidy(axis: Axes, duration_s: float) -> None:
+    axis.set_xlim(0, duration_s)
+    axis.margins(y=0.08)
+    axis.grid(color="#dddddd", linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color("#999999")
+    axis.tick_params(labelsize=8, colors=INK, length=3)
+    axis.locator_params(axis="y", nbins=4)

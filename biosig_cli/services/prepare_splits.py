@@ -1,0 +1,135 @@
+"""Which recordings are for training, validation and testing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from biosig_cli import __version__
+from biosig_cli.catalog import open_source
+from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.config import Config
+from biosig_cli.core.errors import ConfigError, DataError
+from biosig_cli.core.progress import Reporter
+from biosig_cli.data.readers.csv_folder import DatasetConfig
+from biosig_cli.data.splits import (
+    FRACTIONS,
+    Splits,
+    fixed_splits,
+    split_subjects,
+    write_splits,
+)
+from biosig_cli.data.store import SPLITS
+
+N_FASTTRACK = 70
+"""Cases that `fasttrack` takes."""
+
+CASE_SETS = ("all", "bis", "desflurane", "sevoflurane", "remifentanil", "propofol", "tiva")
+"""Parts of VitalDB by what was monitored or given."""
+
+
+class PrepareSplitsConfig(Config):
+    """Which recordings, and how they are split."""
+
+    recipe_parts = ("dataset",)
+
+    mode: Literal["fasttrack", "full"] = "fasttrack"
+    """`fasttrack` takes the first 70 cases, `full` takes all."""
+    case_set: str | None = None
+    """Part of VitalDB; has no meaning for a folder."""
+    output: Path = Path("data")
+    """Folder that the split file is written to."""
+    seed: int = 42
+    """Seed of the shuffle of subjects."""
+    source: str = "vitaldb"
+    """Folder with the recordings."""
+    dataset: DatasetConfig | None = None
+    """How the CSV files of the folder are read, where it has no dataset.yaml."""
+    splits: dict[str, tuple[str, ...]] | None = None
+    """Record ids of train, val and test, where a recipe fixes them."""
+
+
+@dataclass(frozen=True)
+class PrepareSplitsResult:
+    """The split file and what is in it."""
+
+    path: Path
+    splits: Splits
+
+
+def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSplitsResult:
+    """Split the subjects of a source 70 / 15 / 15 and write `splits_<mode>.json`.
+
+    Raises:
+        ConfigError: If the case set is unknown, or given with a folder.
+        DataError: If the source can't be used.
+    """
+    _check_case_set(config)
+    source = open_source(config.source, config.dataset)
+    subjects = source.subjects()
+    chosen = source.ids()[: N_FASTTRACK if config.mode == "fasttrack" else None]
+    reporter.fact("source", config.source, f"{source.kind}, {len(subjects)} records")
+    reporter.fact("subjects", len({subjects[case] for case in chosen}), source.subject_origin)
+    if config.splits is None:
+        cases = split_subjects({case: subjects[case] for case in chosen}, seed=config.seed)
+        how = "subjects, 70 / 15 / 15"
+    else:
+        _check_names(config.splits)
+        cases = fixed_splits(config.splits, subjects)
+        how = "as the recipe states"
+    splits = Splits(cases, subjects, _meta(config, source.kind, how))
+    path = config.output / f"splits_{config.mode}.json"
+    write_splits(path, splits)
+    write_json(path.with_name(f"{path.stem}_config.json"), config.dump())
+    _report(splits, path, reporter)
+    return PrepareSplitsResult(path, splits)
+
+
+def _check_case_set(config: PrepareSplitsConfig) -> None:
+    if config.case_set is None:
+        return
+    if config.case_set not in CASE_SETS:
+        raise ConfigError(
+            f"unknown case set {config.case_set!r}", hint=f"choose one of {', '.join(CASE_SETS)}"
+        )
+    if config.source != "vitaldb":
+        raise ConfigError(
+            f"case set {config.case_set!r} is a part of VitalDB; {config.source} is a folder",
+            hint="leave --case-set out: every record of the folder is taken",
+        )
+
+
+def _check_names(splits: dict[str, tuple[str, ...]]) -> None:
+    unknown = [name for name in splits if name not in SPLITS]
+    if unknown:
+        raise ConfigError(f"unknown split {', '.join(unknown)}", hint=f"use {', '.join(SPLITS)}")
+
+
+def _meta(config: PrepareSplitsConfig, kind: str, how: str) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "biosig_version": __version__,
+        "mode": config.mode,
+        "seed": config.seed,
+        "source": config.source,
+        "kind": kind,
+        "case_set": config.case_set,
+        "how": how,
+        "fractions": FRACTIONS,
+        "dataset": config.dataset.dump() if config.dataset else None,
+    }
+
+
+def _report(splits: Splits, path: Path, reporter: Reporter) -> None:
+    n_cases = {split: len(splits.cases[split]) for split in SPLITS}
+    if sum(n_cases.values()) == 0:
+        raise DataError("there is no record to split")
+    rows = [(split, splits.n_subjects(split), n_cases[split]) for split in SPLITS]
+    total = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    reporter.table("", ("split", "subjects", "cases"), [*rows, ("all", *total)])
+    empty = [split for split in SPLITS if not n_cases[split]]
+    if empty:
+        reporter.warn(
+            f"{' and '.join(empty)} empty: {total[0]} subjects can't fill three splits, and a "
+            "subject is never divided; fine to try things out, not to report a result"
+        )
+    reporter.fact("written", path)

@@ -1,0 +1,202 @@
+"""`biosig pretrain`: an encoder from unlabelled windows, by hiding patches and asking for them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from biosig_cli import __version__
+from biosig_cli.core.artifacts import provenance, write_json
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.data.store import WindowStore, open_split
+from biosig_cli.engine.checkpoint import BEST
+from biosig_cli.engine.state import Run, TrainResult
+from biosig_cli.engine.train import Training
+from biosig_cli.models.base import Encoder
+from biosig_cli.models.pretrained import Weights, find_weights
+from biosig_cli.models.ttm import TtmConfig
+from biosig_cli.objectives.base import Pretraining
+from biosig_cli.objectives.masked import MaskedConfig
+from biosig_cli.report.history import draw_history
+from biosig_cli.services.training import (
+    CONFIG,
+    TrainingConfig,
+    announce_windows,
+    check_folder,
+    choose_place,
+    describe_data,
+    fitted_plan,
+    make_loader,
+    peak_memory_gb,
+    unfinished,
+)
+
+
+class PretrainConfig(TrainingConfig):
+    """Settings of `biosig pretrain`."""
+
+    data_dir: Path = Path("data/vitaldb_windows")
+    """Folder with the window stores `train` and `val`."""
+    output_dir: Path = Path("artifacts/pretrain")
+    """Run folder."""
+    channels: tuple[str, ...] | None = None
+    """Channels to use, by name; all of the store if not given."""
+    sampling_hz: float | None = Field(None, gt=0)
+    """Sampling rate of the windows, where a bare array does not state it."""
+    model: TtmConfig = TtmConfig()
+    objective: MaskedConfig = MaskedConfig()
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What a pretraining gave."""
+
+    folder: Path
+    checkpoint: Path
+    train: TrainResult
+
+
+def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False) -> PretrainResult:
+    """Train an encoder on the windows of `config.data_dir`.
+
+    Args:
+        config: What to do.
+        reporter: Who says what happens.
+        resume: Go on with the run in `config.output_dir`, if there is one.
+
+    Raises:
+        ConfigError: If a setting does not fit, or the folder holds another run.
+        DataError: If there are no windows.
+        CheckpointError: If weights can't be had or don't match.
+        TrainingError: If a loss is not finite.
+        InterruptedRunError: If the user stopped the run.
+    """
+    check_folder(config.output_dir, resume=resume)
+    stores = {
+        name: open_split(
+            config.data_dir, name, channels=config.channels, sampling_hz=config.sampling_hz
+        )
+        for name in ("train", "val")
+    }
+    place = choose_place(config, reporter)
+    weights = find_weights(config.model.init_from) if config.model.init_from else None
+    config = adopt_architecture(config.resolved(place.precision), weights)
+    announce_windows(config, stores, reporter)
+    trainable = build(config, stores["train"], weights, reporter)
+    data = describe_data(stores)
+    content = unfinished(config, data) if resume else None
+    run = Run(
+        folder=config.output_dir,
+        device=place.device,
+        precision=place.precision,
+        reporter=reporter,
+        describe=describe(config, trainable.encoder, weights) | {"data": data},
+        how_to_resume=f"biosig pretrain --output-dir {config.output_dir} --resume",
+        log_every=config.log_every,
+        save_every=config.save_every,
+        keep=config.keep,
+    )
+    train, val = (make_loader(config, name, stores[name], place.device) for name in stores)
+    training = Training(trainable, train, val, fitted_plan(config, reporter), run)
+    write_json(config.output_dir / CONFIG, config.dump())
+    if content is not None:
+        training.restore(content)
+        reporter.say(f"resumed after epoch {training.state.epoch}, step {training.state.step}")
+    result = training.fit()
+    write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
+    draw_history(result.history, config.output_dir / "history.png")
+    conclude(result, config, reporter)
+    return PretrainResult(config.output_dir, config.output_dir / BEST, result)
+
+
+def adopt_architecture(config: PretrainConfig, weights: Weights | None) -> PretrainConfig:
+    """Return the config with the architecture of `weights`.
+
+    Raises:
+        ConfigError: If another architecture was asked for.
+    """
+    if weights is None:
+        return config
+    asked, given = config.model, weights.config
+    differing = [
+        f"{name} {getattr(asked, name)} (weights: {getattr(given, name)})"
+        for name in sorted(asked.model_fields_set - {"kind", "init_from", "dropout"})
+        if getattr(asked, name) != getattr(given, name)
+    ]
+    if differing:
+        raise ConfigError(
+            f"{asked.init_from} has another architecture than asked for: {', '.join(differing)}",
+            hint=f"leave these settings out, and use windows of {given.context_length} samples",
+        )
+    model = given.model_copy(update={"dropout": asked.dropout, "init_from": asked.init_from})
+    return config.model_copy(update={"model": model})
+
+
+def build(
+    config: PretrainConfig, store: WindowStore, weights: Weights | None, reporter: Reporter
+) -> Pretraining:
+    """Return the encoder and its objective; random weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        encoder = config.model.build(store.spec)
+        source = "random weights"
+        if weights is not None:
+            source = f"{weights.source}: {weights.load_into(encoder).describe()}"
+        objective = config.objective.build(encoder)
+    reporter.fact("encoder", f"ttm, {n_parameters(encoder):,} parameters", source)
+    reporter.fact("decoder", f"{n_parameters(objective):,} parameters", "one linear layer a patch")
+    shape = f"{encoder.n_positions} patches x {encoder.patch_length} samples"
+    reporter.fact("windows", f"{', '.join(store.spec.names)}, {store.spec.duration_s:g} s, {shape}")
+    return Pretraining(encoder, objective)
+
+
+def n_parameters(module: nn.Module) -> int:
+    """Return the number of parameters of `module`."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) -> dict[str, Any]:
+    """Return what a checkpoint says besides its weights: enough to load it with nothing else."""
+    return {
+        "biosig_version": __version__,
+        "spec": encoder.spec.dump(),
+        "model_config": config.model.dump(),
+        "config": config.dump(),
+        "parent": weights.provenance() if weights else None,
+    }
+
+
+def manifest(config: PretrainConfig, result: TrainResult, said: dict[str, Any]) -> dict[str, Any]:
+    """Return where the run came from and how it ended."""
+    return provenance("torch", "granite-tsfm", "numpy", "transformers") | {
+        "command": "pretrain",
+        "parent": said["parent"],
+        "data": {name: part["digest"] for name, part in said["data"].items()},
+        "best_val_loss": result.best_val_loss,
+        "best_epoch": result.best_epoch,
+        "epochs": result.n_epochs,
+        "seed": config.seed,
+    }
+
+
+def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) -> None:
+    """Say how good the best epoch is beside the trivial answers, and where everything lies."""
+    best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
+    msm, zero = best["val_msm"], best["val_zero"]
+    line = best["val_interpolation"]
+    rows = [
+        ("this model", f"{msm:.4f}", f"{msm / zero:.3f}"),
+        ("predict zero", f"{zero:.4f}", "1.000"),
+        ("linear interpolation", f"{line:.4f}", f"{line / zero:.3f}"),
+    ]
+    title = f"hidden patches of {config.data_dir}/val, epoch {result.best_epoch}"
+    reporter.table(title, ("answer", "masked MSE", "of zero"), rows)
+    which = f"epoch {result.best_epoch} of {result.n_epochs}"
+    reporter.fact("best", f"val_loss {result.best_val_loss:.4f}", which)
+    reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")
+    reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
+    reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")

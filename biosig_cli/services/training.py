@@ -1,0 +1,195 @@
+"""What the commands that train have in common: settings, the run folder, loaders, resuming."""
+
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+from pydantic import Field
+
+from biosig_cli.core.artifacts import read_json
+from biosig_cli.core.config import Config
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.core.progress import Reporter
+from biosig_cli.core.runtime import Machine, Precision, choose_device, choose_precision
+from biosig_cli.data.loader import Loader
+from biosig_cli.data.store import WindowStore
+from biosig_cli.engine.checkpoint import LAST, load_checkpoint
+from biosig_cli.engine.optimize import PlanConfig, fit_warmup
+
+CONFIG = "training_config.json"
+FREE_ON_RESUME = frozenset(
+    ("data_dir", "output_dir", "device", "num_workers", "log_every", "save_every", "keep")
+)
+"""What cannot change a number, and so may differ when a run is resumed."""
+
+
+class TrainingConfig(Config):
+    """Settings that every command that trains has."""
+
+    seed: int = Field(42, ge=0)
+    """What weights, order and draws start from."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
+    precision: str = "auto"
+    """auto, fp32, bf16 or fp16; losses are always float32."""
+    num_workers: int = Field(0, ge=0)
+    """Processes that read windows ahead; 0 reads in the training process."""
+    max_windows: int | None = Field(None, gt=0)
+    """Use at most this many windows of each split, evenly spread."""
+    fast: bool = False
+    """A quick try: at most 1,000 training and 200 validation windows, 5 epochs."""
+    log_every: int = Field(50, gt=0)
+    """Steps between lines of metrics.jsonl."""
+    save_every: int = Field(10, gt=0)
+    """Epochs between checkpoints that stay."""
+    keep: int | None = Field(None, gt=0)
+    """How many of those checkpoints stay; all if not given."""
+    output_dir: Path
+    """Run folder."""
+    plan: PlanConfig = PlanConfig()
+
+    def resolved(self, precision: Precision) -> Self:
+        """Return the config as it is run and written: precision chosen, a quick try shortened."""
+        plan = self.plan
+        if self.fast:
+            plan = plan.model_copy(update={"epochs": min(5, plan.epochs)})
+        # A run is repeated and resumed in the precision it had, wherever it goes on.
+        return self.model_copy(update={"precision": precision, "plan": plan})
+
+    def limit(self, split: str) -> int | None:
+        """Return how many windows of `split` may be used; all if None."""
+        quick = {"train": 1000, "val": 200}.get(split) if self.fast else None
+        return min(filter(None, (quick, self.max_windows)), default=None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training computes, and in what precision."""
+
+    device: str
+    precision: Precision
+
+
+def choose_place(config: TrainingConfig, reporter: Reporter) -> Place:
+    """Choose device and precision, and say why.
+
+    Raises:
+        ConfigError: If what was asked for is not there.
+    """
+    machine = Machine.detect()
+    device = choose_device(config.device, machine)
+    precision = choose_precision(config.precision, device.value, machine)
+    reporter.fact("machine", machine.describe())
+    reporter.fact("device", device.value, device.why)
+    reporter.fact("precision", precision.value, precision.why)
+    return Place(device.value, cast(Precision, precision.value))
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Refuse to mix two runs in one folder.
+
+    Raises:
+        ConfigError: If the folder holds a run and it is not to be resumed.
+    """
+    if (folder / CONFIG).exists() and not resume:
+        raise ConfigError(
+            f"{folder} holds a run",
+            hint="go on with it by --resume, or choose another --output-dir",
+        )
+
+
+def announce_windows(
+    config: TrainingConfig, stores: Mapping[str, WindowStore], reporter: Reporter
+) -> None:
+    """Say how many windows of how many subjects each split has."""
+    for name, store in stores.items():
+        n_used = min(len(store), config.limit(name) or len(store))
+        of = f" of {len(store):,}" if n_used < len(store) else ""
+        whose = f"{len(store.subjects)} subjects" if store.subjects else "subjects not stated"
+        reporter.fact(name, f"{n_used:,} windows{of}", whose)
+        if name == "train" and n_used < config.plan.batch_size:
+            reporter.warn(
+                f"{n_used} windows are fewer than a batch of {config.plan.batch_size}: "
+                "they are one batch"
+            )
+
+
+def fitted_plan(config: TrainingConfig, reporter: Reporter) -> PlanConfig:
+    """Return the plan, with a warm-up that fits; say so where it was shortened."""
+    plan = fit_warmup(config.plan)
+    if plan != config.plan:
+        reporter.warn(
+            f"a warm-up of {config.plan.warmup_epochs:g} epochs does not fit into "
+            f"{plan.epochs} epochs: shortened to {plan.warmup_epochs:g}"
+        )
+    return plan
+
+
+def make_loader(config: TrainingConfig, split: str, store: WindowStore, device: str) -> Loader:
+    """Return the batches of a split; only those of `train` are shuffled."""
+    return Loader(
+        store,
+        batch_size=config.plan.batch_size,
+        seed=config.seed,
+        shuffle=split == "train",
+        limit=config.limit(split),
+        n_workers=config.num_workers,
+        pin=device.startswith("cuda"),
+    )
+
+
+def describe_data(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
+    """Return what a checkpoint keeps of its windows: what they were, and whose."""
+    return {
+        name: {
+            "digest": store.digest,
+            "n_windows": len(store),
+            "subjects": list(store.subjects),
+        }
+        for name, store in stores.items()
+    }
+
+
+def unfinished(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the last checkpoint of the run to resume; None if it has none yet.
+
+    Args:
+        config: The settings to go on with.
+        data: What `describe_data` says of the windows to go on with.
+
+    Raises:
+        ConfigError: If the run had other settings or other windows.
+    """
+    if not (config.output_dir / CONFIG).exists():
+        return None
+    last = config.output_dir / LAST
+    content = load_checkpoint(last) if last.exists() else None
+    before, now = read_json(config.output_dir / CONFIG), config.dump()
+    if content is not None:
+        before |= {f"{name} windows": part["digest"] for name, part in content["data"].items()}
+        now |= {f"{name} windows": part["digest"] for name, part in data.items()}
+    changed = [
+        f"{name}: {_short(before.get(name))} then, {_short(now.get(name))} now"
+        for name in now
+        if name not in FREE_ON_RESUME and before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise ConfigError(
+            f"{config.output_dir} holds a run with other settings:\n" + "\n".join(changed),
+            hint="resume with the settings and windows it had, or choose another --output-dir",
+        )
+    return content
+
+
+def peak_memory_gb() -> float:
+    """Return the most memory that this process held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 200 else text[:200] + "..."
