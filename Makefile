@@ -1,0 +1,48 @@
+# One place for every command that the project is worked on with. `make` lists them.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+# Every extra but the cluster's.
+EXTRAS := demo,dev,test
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint type format smoke bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: .venv/ready  ## make .venv with everything that is needed here
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else \
+	  f"error: Python 3.11 or 3.12 is needed, found {v[0]}.{v[1]}; give it: make setup PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+demo: setup  ## run the main job on real recordings and say where the result is
+	$(BIN)/python examples/demo.py
+
+smoke: setup  ## check the training chain on a few real windows
+	$(BIN)/python examples/demo.py --smoke
+
+test: setup  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+
+lint: setup  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: setup  ## check types
+	$(BIN)/mypy
+
+format: setup  ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## time the training step against a bare loop
+	$(BIN)/python benchmarks/train.py
+
+clean:  ## remove what can be made again, but no results
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
