@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import psutil
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,7 +13,7 @@ from biosig_cli.core.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 DRIVE = Path("/content/drive/MyDrive")
-T = TypeVar("T")
+RECORDS_PER_WORKER = 20
 
 
 class Environment(BaseSettings):
@@ -57,21 +57,15 @@ class Machine:
     drive: Path | None = None
 
     @classmethod
-    def detect(cls) -> "Machine":
-        """Look at this machine."""
-        import torch
-
-        gpus = tuple(
-            Gpu(item.name, (item.major, item.minor), item.total_memory / 2**30)
-            for item in map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
-        )
+    def detect(cls, *, devices: bool = True) -> "Machine":
+        """Look at this machine; without `devices`, at what needs no torch to see."""
+        gpus, has_mps = _devices() if devices else ((), False)
+        is_bound = hasattr(os, "sched_getaffinity")
         return cls(
-            n_cores=len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
+            n_cores=len(os.sched_getaffinity(0)) if is_bound else os.cpu_count() or 1,
             memory_gb=psutil.virtual_memory().total / 2**30,
             gpus=gpus,
-            has_mps=torch.backends.mps.is_available(),
+            has_mps=has_mps,
             cpu_flags=_cpu_flags(),
             is_colab="google.colab" in sys.modules or "COLAB_RELEASE_TAG" in os.environ,
             drive=DRIVE if DRIVE.is_dir() else None,
@@ -157,28 +151,35 @@ def _best_precision(device: str, machine: Machine) -> Choice:
     return Choice("fp32", f"no bf16 units on this {device}")
 
 
-def choose_workers(asked: int | None, machine: Machine) -> tuple[int, str]:
-    """Return how many processes work on records at a time, and why.
+def choose_workers(asked: int | None, n_records: int, machine: Machine) -> Choice:
+    """Return how many processes read records at a time: at most one per core.
 
-    Raises:
-        ConfigError: If fewer than one is asked for.
+    A process takes about as long to start as twenty short records take to read.
     """
-    if asked is None:
-        return machine.n_cores, f"one per core, {machine.n_cores} cores"
-    if asked < 1:
-        raise ConfigError(f"{asked} workers can't work", hint="give --workers 1 or more")
-    return asked, "asked for"
+    if asked is not None:
+        return Choice(str(asked), "asked for")
+    n_workers = max(1, min(machine.n_cores, n_records // RECORDS_PER_WORKER))
+    return Choice(str(n_workers), f"{n_records} records, {machine.n_cores} cores")
 
 
-def default_root(machine: Machine) -> Choice:
-    """Return the folder in which relative output folders lie."""
+def choose_folder(default: Path, machine: Machine) -> Choice:
+    """Return where results go when no folder was asked for."""
     if machine.is_colab and machine.drive:
-        return Choice(str(machine.drive / "biosig"), "Drive outlives the Colab session")
-    return Choice(".", "the working folder")
+        return Choice(str(machine.drive / "biosig" / default), "Drive outlives the Colab session")
+    return Choice(str(default), "the default")
 
 
 def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
+
+
+def _devices() -> tuple[tuple[Gpu, ...], bool]:
+    """Return the CUDA devices, and whether there is an Apple GPU."""
+    import torch
+
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    gpus = (Gpu(p.name, (p.major, p.minor), p.total_memory / 2**30) for p in properties)
+    return tuple(gpus), torch.backends.mps.is_available()
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Records to parts, by as many processes as are worth starting."""
+"""Records to parts, by one process or several."""
 
 import os
 import signal
@@ -14,9 +14,6 @@ from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.parts import write_part
 from biosig_cli.data.readers.base import Source
 from biosig_cli.data.windows import WindowRecipe, cut_record
-
-CASES_PER_WORKER = 20
-"""A process takes a second to start, about as long as it takes to read this many short cases."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +51,19 @@ class Maker:
 
 
 def make_parts(
-    tasks: Sequence[Task], maker: Maker, *, n_workers: int | None
+    tasks: Sequence[Task], maker: Maker, *, n_workers: int
 ) -> Iterator[tuple[str, str]]:
     """Make all parts, and yield what `Maker.make` says of each as it is done.
 
     Args:
         tasks: The records.
         maker: What makes their parts; each process gets a copy.
-        n_workers: How many processes; None takes as many as are worth starting.
+        n_workers: How many processes; one is this process.
 
     Raises:
         DataError: If a part can't be written, or a process died.
     """
-    n_processes = min(n_workers or _worth_starting(len(tasks)), len(tasks))
+    n_processes = min(n_workers, len(tasks))
     if n_processes <= 1:
         yield from map(maker.make, tasks)
         return
@@ -88,11 +85,6 @@ def make_parts(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _worth_starting(n_tasks: int) -> int:
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(n_cores or 1, n_tasks // CASES_PER_WORKER)
 
 
 _makers: list[Maker] = []

@@ -17,6 +17,7 @@ from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.core.runtime import Machine, choose_workers
 from biosig_cli.data.channels import (
     ChannelConfig,
     choose,
@@ -204,8 +205,11 @@ def _build_split(build: _Build, workers: int | None, reporter: Reporter) -> Spli
     skipped: dict[str, str] = {}
     tasks = [Task(case, build.splits.subjects[case], build.part(case)) for case in waiting]
     maker = Maker(build.source, build.recipe)
+    chosen = choose_workers(workers, len(tasks), Machine.detect(devices=False))
+    if tasks:
+        reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
     with reporter.progress(f"{build.split}: cases", len(tasks)) as advance:
-        for case, reason in make_parts(tasks, maker, n_workers=workers):
+        for case, reason in make_parts(tasks, maker, n_workers=int(chosen.value)):
             advance(note=case)
             if reason:
                 skipped[case] = reason

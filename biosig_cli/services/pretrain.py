@@ -12,6 +12,7 @@ from biosig_cli import __version__
 from biosig_cli.core.artifacts import provenance, write_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.core.runtime import Machine
 from biosig_cli.data.store import WindowStore, open_split
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import Run, TrainResult
@@ -32,6 +33,7 @@ from biosig_cli.services.training import (
     fitted_plan,
     make_loader,
     peak_memory_gb,
+    settle_folder,
     unfinished,
 )
 
@@ -75,6 +77,8 @@ def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
+    machine = Machine.detect()
+    config = settle_folder(config, machine, reporter)
     check_folder(config.output_dir, resume=resume)
     stores = {
         name: open_split(
@@ -82,7 +86,7 @@ def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False
         )
         for name in ("train", "val")
     }
-    place = choose_place(config, reporter)
+    place = choose_place(config, machine, reporter)
     weights = find_weights(config.model.init_from) if config.model.init_from else None
     config = adopt_architecture(config.resolved(place.precision), weights)
     announce_windows(config, stores, reporter)

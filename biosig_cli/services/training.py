@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from pydantic import Field
 
@@ -13,7 +13,13 @@ from biosig_cli.core.artifacts import read_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
-from biosig_cli.core.runtime import Machine, Precision, choose_device, choose_precision
+from biosig_cli.core.runtime import (
+    Machine,
+    Precision,
+    choose_device,
+    choose_folder,
+    choose_precision,
+)
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.checkpoint import LAST, load_checkpoint
@@ -65,6 +71,9 @@ class TrainingConfig(Config):
         return min(filter(None, (quick, self.max_windows)), default=None)
 
 
+AnyTraining = TypeVar("AnyTraining", bound=TrainingConfig)
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a training computes, and in what precision."""
@@ -73,13 +82,21 @@ class Place:
     precision: Precision
 
 
-def choose_place(config: TrainingConfig, reporter: Reporter) -> Place:
+def settle_folder(config: AnyTraining, machine: Machine, reporter: Reporter) -> AnyTraining:
+    """Return the config with its run folder settled: one that was asked for stays as it is."""
+    if "output_dir" in config.model_fields_set:
+        return config
+    folder = choose_folder(config.output_dir, machine)
+    reporter.fact("folder", folder.value, folder.why)
+    return config.model_copy(update={"output_dir": Path(folder.value)})
+
+
+def choose_place(config: TrainingConfig, machine: Machine, reporter: Reporter) -> Place:
     """Choose device and precision, and say why.
 
     Raises:
         ConfigError: If what was asked for is not there.
     """
-    machine = Machine.detect()
     device = choose_device(config.device, machine)
     precision = choose_precision(config.precision, device.value, machine)
     reporter.fact("machine", machine.describe())

@@ -10,9 +10,9 @@ from biosig_cli.core.runtime import (
     Gpu,
     Machine,
     choose_device,
+    choose_folder,
     choose_precision,
     choose_workers,
-    default_root,
 )
 
 T4 = Gpu("Tesla T4", (7, 5), 15.0)
@@ -27,7 +27,10 @@ def test_colab_with_a_t4_gets_cuda_in_fp16_and_its_drive() -> None:
     assert (device.value, precision.value) == ("cuda", "fp16")
     assert "Tesla T4" in device.why
     assert "7.5" in precision.why
-    assert default_root(COLAB).value == "/content/drive/MyDrive/biosig"
+    assert choose_folder(Path("artifacts/run"), COLAB).value == str(
+        COLAB.drive / "biosig/artifacts/run"
+    )
+    assert choose_folder(Path("artifacts/run"), LAPTOP).value == "artifacts/run"
     assert COLAB.describe() == "Colab, Drive mounted: 2 cores, 13 GB, Tesla T4 (15 GB)"
 
 
@@ -72,11 +75,11 @@ def test_fp16_on_a_cpu_is_refused() -> None:
         choose_precision("fp8", "cpu", LAPTOP)
 
 
-def test_workers_default_to_the_cores() -> None:
-    assert choose_workers(None, LAPTOP)[0] == 8
-    assert choose_workers(3, LAPTOP)[0] == 3
-    with pytest.raises(ConfigError):
-        choose_workers(0, LAPTOP)
+def test_workers_are_worth_starting_or_as_asked_for() -> None:
+    assert choose_workers(None, 10, LAPTOP).value == "1"
+    assert choose_workers(None, 60, LAPTOP).value == "3"
+    assert choose_workers(None, 6000, LAPTOP).value == "8"
+    assert choose_workers(3, 10, LAPTOP).value == "3"
 
 
 def test_environment_gives_the_source_and_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

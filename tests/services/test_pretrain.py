@@ -10,6 +10,7 @@ import torch
 from biosig_cli.catalog import load_encoder
 from biosig_cli.core.errors import CheckpointError, ConfigError, DataError, InterruptedRunError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.core.runtime import Machine
 from biosig_cli.data.store import open_split
 from biosig_cli.engine.checkpoint import load_checkpoint
 from biosig_cli.engine.optimize import PlanConfig
@@ -215,3 +216,15 @@ def test_bare_arrays_are_trained_on_once_channels_and_rate_are_given(
     assert load_checkpoint(result.folder)["data"]["train"]["subjects"] == []
     with pytest.raises(DataError):
         pretrain(make_config(tmp_path, tmp_path / "other"), QUIET)
+
+
+def test_on_colab_results_go_to_drive_unless_a_folder_is_asked_for(
+    windows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colab = Machine(2, 12.7, is_colab=True, drive=tmp_path / "drive")
+    monkeypatch.setattr(Machine, "detect", lambda: colab)
+    plan = PlanConfig(epochs=1, batch_size=64, warmup_epochs=0)
+    config = PretrainConfig(data_dir=windows, model=SMALL, plan=plan)
+    assert pretrain(config, QUIET).folder == tmp_path / "drive/biosig/artifacts/pretrain"
+    asked = make_config(windows, tmp_path / "run", plan=plan)
+    assert pretrain(asked, QUIET).folder == tmp_path / "run"
