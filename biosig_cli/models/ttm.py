@@ -23,7 +23,6 @@ OWN_PARAMETERS = ("channel_embedding", "mask_token", "mixer.")
 _FIXED = {
     "mode": "common_channel",
     "scaling": "std",
-    "gated_attn": True,
     "norm_mlp": "LayerNorm",
     "self_attn": False,
     "use_positional_encoding": False,
@@ -48,6 +47,9 @@ class TtmConfig(ModelConfig):
     """Levels of adaptive patching."""
     expansion: int = Field(2, gt=0)
     """Width of the hidden layers, as a multiple."""
+    is_gated: bool = False
+    """Gates in every mixer, as released weights have them. A gate is a softmax over features, so it
+    divides what a layer adds by its width: from scratch, training is much slower with them."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of activations dropped; 0 while pretraining, where it costs a third of a step."""
     init_from: str | None = None
@@ -89,6 +91,7 @@ class TtmConfig(ModelConfig):
             n_layers=self.n_layers,
             n_levels=self.n_levels,
             expansion=self.expansion,
+            is_gated=self.is_gated,
             dropout=self.dropout,
         )
 
@@ -126,6 +129,7 @@ class TtmConfig(ModelConfig):
             n_layers=released["num_layers"],
             n_levels=released["adaptive_patching_levels"],
             expansion=released["expansion_factor"],
+            is_gated=released["gated_attn"],
             init_from=source,
         )
 
@@ -151,6 +155,7 @@ class TtmEncoder(Encoder):
         n_layers: int,
         n_levels: int,
         expansion: int,
+        is_gated: bool,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -166,6 +171,7 @@ class TtmEncoder(Encoder):
             num_layers=n_layers,
             adaptive_patching_levels=n_levels,
             expansion_factor=expansion,
+            gated_attn=is_gated,
             dropout=dropout,
         )
         self.channel_embedding = nn.Parameter(torch.zeros(spec.n_channels, width))

@@ -124,6 +124,7 @@ def test_weights_are_fetched_once_and_read(endpoint, tmp_path: Path) -> None:
         "num_layers": 1,
         "adaptive_patching_levels": 0,
         "expansion_factor": 2,
+        "gated_attn": True,
     }
     save_file({"backbone.weight": torch.ones(2), "head.bias": torch.ones(1)}, tmp_path / "w")
     state = endpoint[1]

@@ -158,6 +158,7 @@ def test_another_architecture_is_refused(change: dict[str, object]) -> None:
         "num_layers": 2,
         "adaptive_patching_levels": 3,
         "expansion_factor": 2,
+        "gated_attn": True,
     }
     assert TtmConfig.from_released(released, "here").n_positions == 16
     with pytest.raises(CheckpointError):
