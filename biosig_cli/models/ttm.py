@@ -41,7 +41,7 @@ class TtmConfig(ModelConfig):
     """Samples in a patch; divides the context length."""
     width: int = Field(192, gt=0)
     """Features of a token (d_model)."""
-    n_layers: int = Field(2, gt=0)
+    n_layers: int = Field(3, gt=0)
     """Mixer layers at each level."""
     n_levels: int = Field(3, ge=0)
     """Levels of adaptive patching."""
