@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from biosig_cli.signal.beats import beats_per_window
-
 Windows = NDArray[np.floating]
 Values = NDArray[np.float64]
 Verdict = NDArray[np.bool_]
-Indices = NDArray[np.int64]
 
 PLAUSIBLE_BPM = (30.0, 200.0)
 PULSE_BAND_HZ = (0.7, 3.5)
@@ -25,6 +22,13 @@ takes the broad ST segments of a bundle branch block for a rail."""
 SHORTEST_FLAT_S = 0.5
 """Longer than a quiet ECG rests between two beats."""
 SHORTEST_CLIP_S = 0.04
+SPECTRUM_HZ = (0.5, 8.0)
+"""Where the power of a pulse and of what disturbs it lies."""
+RATE_WIDTH_HZ = 0.2
+"""Half the width of a line in the spectrum of ten seconds under a Hann taper."""
+SPECTRUM_S = 10.0
+"""A heart keeps its rate this long; longer windows are looked at in parts."""
+N_HARMONICS = 2
 
 
 def missing(windows: Windows) -> Verdict:
@@ -102,66 +106,49 @@ def band_ratio(
     return np.asarray(power[:, inside].sum(axis=-1) / np.where(total > 0, total, 1.0), np.float64)
 
 
-def beat_similarity(
-    windows: Windows,
-    beats: Indices,
-    starts: Indices,
-    *,
-    sampling_hz: float,
-    span_s: tuple[float, float],
-    weighted: bool,
-) -> Values:
-    """Return how alike the beats of each window (N, T) are, near 1 for copies and 0 for noise.
+def pulse_concentration(windows: Windows, rates_bpm: Values, sampling_hz: float) -> Values:
+    """Return the part of the power of each window (N, T) that lies at its own pulse rate.
 
-    The mean correlation between all pairs of beats in a window. It asks nothing of the time between
-    them, so that an irregular heart with clear beats scores as high as a regular one.
+    High only where the time between beats and the spectrum tell of the same rate. Windows much
+    longer than ten seconds are averaged over parts of about that length.
 
     Args:
-        windows: (N, T) filtered windows of one channel.
-        beats: (n,) sorted sample indices, on the same clock as `starts`.
-        starts: (N,) first sample of each window.
+        windows: (N, T) filtered PPG.
+        rates_bpm: (N,) rate of each window from the time between its beats, or (N, P) rates of
+            its parts, as many as `n_parts` says.
         sampling_hz: Sampling rate, in Hz.
-        span_s: Seconds before and after a beat that belong to it.
-        weighted: Whether large beats count for more, so that one artefact among small pulses
-            shows; an ECG has extra beats that are tall and healthy signal.
 
     Returns:
-        (N,) similarity, at most 1; NaN in windows with fewer than two whole beats.
+        (N,) part of the power from 0.5 to 8 Hz within 0.2 Hz of the rate or of its double; NaN
+        where the rate is unknown.
 
     Source:
-        After template matching as in Orphanidou et al. (2015), doi 10.1109/JBHI.2014.2338351,
-        with all pairs in place of a template: for n beats of unit energy that add up
-        to S, the mean over pairs is (|S|^2 - n) / (n (n - 1)).
+        The peak agreement of Orphanidou et al. (2015), doi 10.1109/JBHI.2014.2338351, asked of
+        the spectrum as Zhang et al. (2015), doi 10.1109/TBME.2014.2359372, read it; the
+        width and the one harmonic are ours.
     """
-    before, after = (round(part * sampling_hz) for part in span_s)
-    window, position = _beats_inside(windows.shape[1], beats, starts, before, after)
-    around = np.arange(-before, after + 1)
-    pieces = windows[window[:, None], position[:, None] + around].astype(np.float64)
-    pieces -= pieces.mean(axis=1, keepdims=True)
-    if not weighted:
-        size = np.linalg.norm(pieces, axis=1, keepdims=True)
-        pieces /= np.where(size > 0, size, 1.0)
-    n_windows = len(windows)
-    count = np.bincount(window, minlength=n_windows)
-    energy = np.bincount(window, weights=(pieces**2).sum(axis=1), minlength=n_windows)
-    edges = np.concatenate(([0], np.cumsum(count)))
-    running = np.concatenate((np.zeros((1, len(around))), np.cumsum(pieces, axis=0)))
-    together = ((running[edges[1:]] - running[edges[:-1]]) ** 2).sum(axis=1)
-    alike = together / np.where(energy > 0, energy, 1.0)
-    return np.where(count > 1, (alike - 1) / np.maximum(count - 1, 1), np.nan)
+    rates_hz = np.atleast_2d(np.asarray(rates_bpm, np.float64).T).T / 60
+    n_windows, count = rates_hz.shape
+    length = windows.shape[-1] // count
+    parts = windows[:, : count * length].reshape(n_windows * count, length)
+    size = fft.next_fast_len(4 * length, real=True)
+    taper = np.hanning(length).astype(np.float32)
+    centred = (parts - parts.mean(axis=-1, keepdims=True)).astype(np.float32)
+    frequencies_hz = fft.rfftfreq(size, 1 / sampling_hz)
+    inside = (frequencies_hz >= SPECTRUM_HZ[0]) & (frequencies_hz <= SPECTRUM_HZ[1])
+    power = np.abs(fft.rfft(centred * taper, size)[:, inside]) ** 2
+    lines = rates_hz.reshape(-1, 1, 1) * np.arange(1, N_HARMONICS + 1)[:, None]
+    near = (np.abs(frequencies_hz[inside] - lines) <= RATE_WIDTH_HZ).any(axis=1)
+    total = power.sum(axis=-1, dtype=np.float64)
+    share = (power * near).sum(axis=-1, dtype=np.float64) / np.where(total > 0, total, 1.0)
+    share = np.where(np.isfinite(rates_hz), share.reshape(n_windows, count), np.nan)
+    known = np.isfinite(share).sum(axis=1)
+    return np.where(known > 0, np.nansum(share, axis=1) / np.maximum(known, 1), np.nan)
 
 
-def _beats_inside(
-    n_samples: int, beats: Indices, starts: Indices, before: int, after: int
-) -> tuple[Indices, Indices]:
-    """Return window and position in it of each beat that lies in a window as a whole."""
-    first = np.searchsorted(beats, starts)
-    count = beats_per_window(beats, starts, n_samples)
-    window = np.repeat(np.arange(len(starts)), count)
-    rank = np.arange(len(window)) - np.repeat(np.cumsum(count) - count, count)
-    position = beats[first[window] + rank] - starts[window]
-    whole = (position >= before) & (position + after < n_samples)
-    return window[whole], position[whole]
+def n_parts(n_samples: int, sampling_hz: float) -> int:
+    """Return in how many parts `pulse_concentration` looks at a window of `n_samples`."""
+    return max(1, round(n_samples / sampling_hz / SPECTRUM_S))
 
 
 def _part_in_runs(marked: Verdict, shortest: int) -> Values:

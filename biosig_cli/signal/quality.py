@@ -6,6 +6,7 @@ and clipped stretches are looked for before filtering, which would hide them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +14,30 @@ from pydantic import Field
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import SignalError
-from biosig_cli.signal.beats import beats_per_window, rate_per_window_bpm
+from biosig_cli.signal.beats import (
+    PULSE_SPAN_S,
+    beat_similarity,
+    beats_per_window,
+    rate_per_window_bpm,
+)
 from biosig_cli.signal.measures import (
     Values,
     Verdict,
     Windows,
     band_ratio,
-    beat_similarity,
     clipped_fraction,
     flat_fraction,
     missing,
+    n_parts,
     periodicity,
+    pulse_concentration,
     skewness,
 )
 from biosig_cli.signal.spec import ChannelKind, SignalSpec
 
 __all__ = [
     "QualityConfig",
+    "Rule",
     "Verdicts",
     "band_ratio",
     "beat_similarity",
@@ -38,24 +46,32 @@ __all__ = [
     "judge",
     "missing",
     "periodicity",
+    "pulse_concentration",
+    "rules",
     "skewness",
 ]
+
+MISSING = "missing"
+"""The rule about samples; every gate asks it."""
 
 CARDIAC: frozenset[ChannelKind] = frozenset({"ppg", "ecg"})
 CONTINUOUS: frozenset[ChannelKind] = frozenset({"ppg", "ecg", "eeg"})
 """Signals that never stand still; an accelerometer at rest does, and breath between two breaths."""
 
-BEAT_SPAN_S: dict[ChannelKind, tuple[float, float]] = {"ppg": (0.25, 0.35), "ecg": (0.10, 0.15)}
+BEAT_SPAN_S: dict[ChannelKind, tuple[float, float]] = {"ppg": PULSE_SPAN_S, "ecg": (0.10, 0.15)}
 """What belongs to a beat, before and after its peak: the systolic wave, the QRS complex."""
 
 
 class QualityConfig(Config):
     """Where a window stops being usable.
 
-    The defaults were measured on 1,872 windows of 10 s from 39 intensive-care recordings: they keep
-    99.2 % of those in which PPG and ECG find the same heart rate.
+    Measured on 1,872 windows of 10 s from 39 intensive-care recordings, with the shipped limit of
+    the PPG: kept are 99 % of those in which PPG and ECG find the same heart rate.
     """
 
+    gate: Literal["all", "missing"] = "all"
+    """Which rules drop a window: all, or only the one about missing samples, for recipes whose
+    label is the quality itself. Every verdict is recorded either way."""
     max_flat: float = Field(0.25, ge=0, le=1)
     """Largest part of a window that may stand still."""
     max_clipped: float = Field(0.05, ge=0, le=1)
@@ -63,10 +79,34 @@ class QualityConfig(Config):
     min_cycles: int = Field(3, ge=0)
     """Fewest heart beats in a window of a cardiac channel."""
     min_quality: float = Field(0.35, ge=0, le=1)
-    """Lowest similarity of the beats in a cardiac channel for which the caller names none. White
-    noise stays below 0.25 in an ECG and 0.4 in a PPG, drifting noise below 0.6 in a PPG."""
+    """Lowest score of a cardiac channel for which the caller names none: the similarity of its
+    beats, for a PPG averaged with how much of its power lies at its own rate. White noise stays
+    below 0.25 in an ECG and 0.3 in a PPG, drifting noise below 0.6 in a PPG."""
     max_rate_difference_bpm: float = Field(10.0, gt=0)
     """Largest difference between pulse rate and ECG rate, where both are known."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One question put to every window: is its figure beyond the limit?"""
+
+    name: str
+    """As it is shown and counted, such as `aperiodic PPG`."""
+    figure: str
+    """The column that it looks at, such as `PPG_quality`; empty for missing samples."""
+    limit: float = 0.0
+    breaks: Literal["above", "below"] = "above"
+    """On which side of the limit the rule is broken."""
+
+    @property
+    def column(self) -> str:
+        """The column of a table of windows that says whether each one breaks the rule."""
+        return f"broken_{self.name.replace(' ', '_')}"
+
+    def broken(self, values: Values) -> Verdict:
+        """Return (N,) which figures break the rule; one that is NaN does not."""
+        beyond = values > self.limit if self.breaks == "above" else values < self.limit
+        return np.asarray(beyond)
 
 
 @dataclass(frozen=True)
@@ -78,11 +118,11 @@ class Verdicts:
     broken: dict[str, Verdict]
     """(N,) whether each window breaks a rule, by rule, in the order in which they are asked."""
     reason: NDArray[np.str_]
-    """(N,) the first rule broken, or "" for a window that is kept."""
+    """(N,) the first broken rule that the gate asks, or "" for a window that is kept."""
 
     @property
     def kept(self) -> Verdict:
-        """(N,) whether each window breaks no rule."""
+        """(N,) whether each window is kept."""
         return np.asarray(self.reason == "")
 
 
@@ -133,11 +173,45 @@ def judge(
         for name, figure in figures.items():
             values[f"{channel.name}_{name}"] = np.where(lacking[:, position], np.nan, figure)
     values |= _rate_difference(values, spec)
-    broken = _broken(values, lacking, spec, min_quality or {}, config)
+    lacks_any = np.asarray(lacking.any(axis=1))
+    broken = {
+        rule.name: rule.broken(values[rule.figure]) if rule.figure else lacks_any
+        for rule in rules(spec, min_quality, config)
+    }
     reason = np.full(len(filtered), "", dtype=object)
-    for rule, verdict in broken.items():
-        reason[verdict & (reason == "")] = rule
+    for name, verdict in broken.items():
+        if config.gate == "all" or name == MISSING:
+            reason[verdict & (reason == "")] = name
     return Verdicts(values, broken, reason.astype(np.str_))
+
+
+def rules(
+    spec: SignalSpec,
+    min_quality: Mapping[str, float] | None = None,
+    config: QualityConfig | None = None,
+) -> tuple[Rule, ...]:
+    """Return the rules for windows of `spec`, in the order in which they are asked.
+
+    Args:
+        spec: Channels of the windows.
+        min_quality: By channel name, the lowest score; others take the config's.
+        config: Thresholds.
+    """
+    config, lowest = config or QualityConfig(), min_quality or {}
+    moving = [channel.name for channel in spec.channels if channel.kind in CONTINUOUS]
+    cardiac = [channel.name for channel in spec.channels if channel.kind in CARDIAC]
+    asked = [Rule(MISSING, "")]
+    asked += [Rule(f"flat {name}", f"{name}_flat", config.max_flat) for name in moving]
+    asked += [Rule(f"clipped {name}", f"{name}_clipped", config.max_clipped) for name in moving]
+    asked += [
+        Rule(f"few beats {name}", f"{name}_beats", config.min_cycles, "below") for name in cardiac
+    ]
+    for name in cardiac:
+        limit = lowest.get(name, config.min_quality)
+        asked.append(Rule(f"aperiodic {name}", f"{name}_quality", limit, "below"))
+    if {"ppg", "ecg"} <= set(spec.kinds):
+        asked.append(Rule("rates disagree", "rate_difference_bpm", config.max_rate_difference_bpm))
+    return tuple(asked)
 
 
 def _check(
@@ -179,7 +253,7 @@ def _figures(
         n_samples = filtered.shape[-1]
         figures["beats"] = beats_per_window(beats, starts, n_samples).astype(np.float64)
         figures["rate_bpm"] = rate_per_window_bpm(beats, starts, n_samples, sampling_hz)
-        figures["quality"] = beat_similarity(
+        figures["similarity"] = beat_similarity(
             filtered,
             beats,
             starts,
@@ -187,11 +261,26 @@ def _figures(
             span_s=BEAT_SPAN_S[kind],
             weighted=kind == "ppg",
         )
+        figures["quality"] = figures["similarity"]
         figures["periodicity"] = periodicity(filtered, sampling_hz)
         figures["skewness"] = skewness(filtered)
     if kind == "ppg":
         figures["band_ratio"] = band_ratio(unfiltered, sampling_hz)
+        figures["concentration"] = _concentration(filtered, starts, beats, sampling_hz)
+        # A mean, so that clear beats without a rhythm (fibrillation) still score above noise.
+        figures["quality"] = (figures["similarity"] + figures["concentration"]) / 2
     return figures
+
+
+def _concentration(
+    windows: Windows, starts: NDArray[np.int64], beats: NDArray[np.int64], sampling_hz: float
+) -> Values:
+    n_samples = windows.shape[-1]
+    count = n_parts(n_samples, sampling_hz)
+    length = n_samples // count
+    begins = (starts[:, None] + np.arange(count) * length).ravel()
+    rates_bpm = rate_per_window_bpm(beats, begins, length, sampling_hz)
+    return pulse_concentration(windows, rates_bpm.reshape(len(starts), count), sampling_hz)
 
 
 def _rate_difference(values: Mapping[str, Values], spec: SignalSpec) -> dict[str, Values]:
@@ -201,29 +290,3 @@ def _rate_difference(values: Mapping[str, Values], spec: SignalSpec) -> dict[str
         return {}
     pulse_bpm, heart_bpm = (values[f"{first[kind]}_rate_bpm"] for kind in ("ppg", "ecg"))
     return {"rate_difference_bpm": np.abs(pulse_bpm - heart_bpm)}
-
-
-def _broken(
-    values: Mapping[str, Values],
-    lacking: Verdict,
-    spec: SignalSpec,
-    min_quality: Mapping[str, float],
-    config: QualityConfig,
-) -> dict[str, Verdict]:
-    """Return which windows break which rule; a figure that is NaN breaks none."""
-    moving = [channel.name for channel in spec.channels if channel.kind in CONTINUOUS]
-    cardiac = [channel.name for channel in spec.channels if channel.kind in CARDIAC]
-    broken: dict[str, Verdict] = {"missing": np.asarray(lacking.any(axis=1))}
-    for name in moving:
-        broken[f"flat {name}"] = np.asarray(values[f"{name}_flat"] > config.max_flat)
-    for name in moving:
-        broken[f"clipped {name}"] = np.asarray(values[f"{name}_clipped"] > config.max_clipped)
-    for name in cardiac:
-        broken[f"few beats {name}"] = np.asarray(values[f"{name}_beats"] < config.min_cycles)
-    for name in cardiac:
-        lowest = min_quality.get(name, config.min_quality)
-        broken[f"aperiodic {name}"] = np.asarray(values[f"{name}_quality"] < lowest)
-    if "rate_difference_bpm" in values:
-        difference = values["rate_difference_bpm"]
-        broken["rates disagree"] = np.asarray(difference > config.max_rate_difference_bpm)
-    return broken

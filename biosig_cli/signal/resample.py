@@ -39,6 +39,7 @@ def resample_segment(
     sampling_hz: float,
     target_hz: float,
     start_index: int = 0,
+    pad_s: float = 0.0,
 ) -> tuple[int, NDArray[np.float64]]:
     """Resample a segment without gaps onto the grid of its record.
 
@@ -52,10 +53,12 @@ def resample_segment(
         sampling_hz: Rate of `samples`, in Hz.
         target_hz: Rate of the grid, in Hz.
         start_index: Native index of the segment's first sample in its record.
+        pad_s: The last sample stands for the time until a next one would have come. Grid points in
+            that time, but at most so many seconds of them, are continued by odd reflection.
 
     Returns:
         The first grid index, and the (N,) values at all grid points between the segment's first
-        and last sample (N may be 0), in the unit of `samples` about their mean.
+        and last sample, or its padded end (N may be 0), in the unit of `samples` about their mean.
 
     Raises:
         SignalError: If a rate is not positive, the rates are not in a ratio of small
@@ -86,6 +89,8 @@ def resample_segment(
     continued = np.pad(centred, (start_index - begin, padding), mode="reflect", reflect_type="odd")
     resampled = signal.resample_poly(continued, up, down, window=_anti_alias(up, down))
     offset = begin * up // down
+    end = -(-(start_index + len(samples)) * up // down) - 1
+    last += min(end - last, int(pad_s * target_hz + 1e-6))
     return first, np.array(resampled[first - offset : last + 1 - offset])
 
 

@@ -79,3 +79,21 @@ def test_the_rate_of_overlapping_windows_is_that_of_each():
 def test_no_beats_give_no_rates():
     assert np.isnan(rate_per_window_bpm(np.empty(0, np.int64), np.array([0, 10]), 10, 125.0)).all()
     assert rate_per_window_bpm(np.arange(3), np.empty(0, np.int64), 10, 125.0).shape == (0,)
+
+
+def test_tall_dicrotic_waves_of_a_clean_pulse_are_no_beats():
+    # Narrow waves leave a small spread, so that lower dicrotic ones stand out by more than it.
+    times_s = beat_times_s(60, 60.0, jitter=0.02)
+    clock_s = np.arange(round(60 * SAMPLING_HZ)) / SAMPLING_HZ
+    away_s = clock_s - times_s[:, None]
+    pulse = np.exp(-((away_s / 0.07) ** 2)) + 0.4 * np.exp(-(((away_s - 0.3) / 0.1) ** 2))
+    found = ppg_beats(pulse.sum(axis=0), SAMPLING_HZ)
+    np.testing.assert_allclose(found / SAMPLING_HZ, times_s, atol=0.05)
+
+
+def test_weak_pulses_between_strong_ones_stay():
+    times_s = beat_times_s(80, 60.0, jitter=0.3, seed=2)
+    clock_s = np.arange(round(60 * SAMPLING_HZ)) / SAMPLING_HZ
+    heights = np.where(np.arange(len(times_s)) % 2, 0.75, 1.0)
+    pulse = heights @ np.exp(-(((clock_s - times_s[:, None]) / 0.1) ** 2))
+    assert len(ppg_beats(pulse, SAMPLING_HZ)) == len(times_s)

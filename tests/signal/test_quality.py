@@ -5,6 +5,7 @@ from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
 from biosig_cli.core.errors import SignalError
 from biosig_cli.signal.beats import ecg_beats, ppg_beats
 from biosig_cli.signal.filters import ButterworthConfig, ChebyshevIIConfig, zero_phase
+from biosig_cli.signal.measures import n_parts
 from biosig_cli.signal.quality import (
     QualityConfig,
     band_ratio,
@@ -14,6 +15,8 @@ from biosig_cli.signal.quality import (
     judge,
     missing,
     periodicity,
+    pulse_concentration,
+    rules,
     skewness,
 )
 from biosig_cli.signal.spec import Channel, SignalSpec
@@ -269,3 +272,78 @@ def test_one_large_artefact_lowers_the_weighted_similarity_only():
         for weighted in (True, False)
     }
     assert scores[True] < 0.5 < scores[False]
+
+
+def test_power_at_the_beats_rate_is_all_of_a_tone_and_little_of_another():
+    clock_s = np.arange(1250) / SAMPLING_HZ
+    tone = np.sin(2 * np.pi * 1.2 * clock_s)[None]
+    at = [pulse_concentration(tone, np.array([bpm]), SAMPLING_HZ)[0] for bpm in (72.0, 36.0, 100.0)]
+    # 36 bpm has its first harmonic at the tone.
+    assert at[0] > 0.99
+    assert at[1] > 0.99
+    assert at[2] < 0.02
+    assert np.isnan(pulse_concentration(tone, np.array([np.nan]), SAMPLING_HZ)[0])
+
+
+def test_a_long_window_may_change_its_rate():
+    clock_s = np.arange(2 * 1250) / SAMPLING_HZ
+    tone = np.where(clock_s < 10, np.sin(2 * np.pi * clock_s), np.sin(2 * np.pi * 1.6 * clock_s))
+    assert n_parts(2500, SAMPLING_HZ) == 2
+    parts = pulse_concentration(tone[None], np.array([[60.0, 96.0]]), SAMPLING_HZ)
+    assert parts[0] > 0.98
+    assert pulse_concentration(tone[None], np.array([[60.0, np.nan]]), SAMPLING_HZ)[0] > 0.98
+    assert pulse_concentration(tone[None], np.array([60.0]), SAMPLING_HZ)[0] < 0.7
+
+
+def test_the_score_of_a_ppg_is_the_mean_of_likeness_and_concentration(pulse_and_heart):
+    values = _judge(*pulse_and_heart).values
+    mean = (values["PPG_similarity"] + values["PPG_concentration"]) / 2
+    np.testing.assert_allclose(values["PPG_quality"], mean)
+    np.testing.assert_allclose(values["ECG_quality"], values["ECG_similarity"])
+
+
+def test_white_and_drifting_noise_score_below_the_shipped_limit():
+    rng = np.random.default_rng(0)
+    for noise, n_above in ((rng.normal(size=75_000), 0), (rng.normal(size=75_000).cumsum(), 6)):
+        clean = zero_phase(
+            noise, PPG_FILTER.design(SAMPLING_HZ), sampling_hz=SAMPLING_HZ, settle_s=2.0
+        )
+        starts = np.arange(60) * N_SAMPLES
+        verdicts = judge(
+            clean.reshape(60, 1, -1),
+            noise.reshape(60, 1, -1),
+            _spec(PPG="ppg"),
+            starts=starts,
+            beats={"PPG": ppg_beats(clean, SAMPLING_HZ)},
+        )
+        assert (verdicts.values["PPG_quality"] > 0.45).sum() <= n_above
+
+
+def test_a_gate_for_missing_samples_records_every_rule_and_drops_for_one(pulse_and_heart):
+    pulse, heart = pulse_and_heart
+    pulse[:625] = pulse[0]  # half of the first window stands still
+    heart[3 * N_SAMPLES + 5] = np.nan
+    clean = np.nan_to_num(heart)
+    beats = {"PPG": ppg_beats(pulse, SAMPLING_HZ), "ECG": ecg_beats(clean, SAMPLING_HZ)}
+    windows = _windows(pulse, heart)
+    asked = [QualityConfig(gate=gate) for gate in ("all", "missing")]
+    strict, lenient = (
+        judge(windows, windows, BOTH, starts=STARTS, beats=beats, config=config) for config in asked
+    )
+    assert strict.reason[0] == "flat PPG"
+    assert lenient.reason.tolist() == ["", "", "", "missing", "", ""]
+    assert lenient.broken["flat PPG"][0]
+    for name, verdict in strict.broken.items():
+        np.testing.assert_array_equal(lenient.broken[name], verdict)
+
+
+def test_rules_name_their_figure_their_limit_and_their_column():
+    asked = {rule.name: rule for rule in rules(BOTH, {"PPG": 0.45}, QualityConfig())}
+    assert next(iter(asked)) == "missing"
+    assert list(asked)[-1] == "rates disagree"
+    assert asked["aperiodic PPG"].limit == 0.45
+    assert asked["aperiodic ECG"].limit == 0.35
+    assert asked["aperiodic PPG"].breaks == "below"
+    assert asked["few beats ECG"].column == "broken_few_beats_ECG"
+    assert asked["flat PPG"].broken(np.array([0.1, 0.3, np.nan])).tolist() == [False, True, False]
+    assert [rule.name for rule in rules(_spec(ACC_X="acc"))] == ["missing"]

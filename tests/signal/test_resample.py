@@ -112,3 +112,16 @@ def test_a_segment_with_a_missing_sample_is_refused():
     samples[7] = np.nan
     with pytest.raises(SignalError, match="1 of 5000 samples"):
         resample_segment(samples, sampling_hz=500.0, target_hz=125.0)
+
+
+@pytest.mark.parametrize("sampling_hz", [30.0, 62.5, 100.0, 125.0, 1000.0])
+def test_the_last_sample_stands_for_the_time_until_the_next(sampling_hz):
+    """Ten seconds at any rate are ten seconds at 125 Hz, and the added points are close."""
+    time_s = np.arange(round(10 * sampling_hz)) / sampling_hz
+    beats = {"sampling_hz": sampling_hz, "target_hz": 125.0, "pad_s": 0.05}
+    first, values = resample_segment(np.sin(2 * np.pi * 1.2 * time_s), **beats)
+    assert (first, len(values)) == (0, 1250)
+    exact = np.sin(2 * np.pi * 1.2 * np.arange(1250) / 125)
+    assert np.abs(values - exact)[-10:].max() < 0.08
+    assert len(resample_segment(time_s, **beats | {"pad_s": 0.0})[1]) <= 1250
+    assert len(resample_segment(time_s, **beats | {"pad_s": 0.008})[1]) >= 1247
