@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING
 
 from biosig_cli.core.config import read_file
 from biosig_cli.core.errors import DataError
+from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
-from biosig_cli.data.readers.csv_folder import CsvFolder, DatasetConfig, read_dataset
+from biosig_cli.data.readers.bids_physio import BidsPhysio
+from biosig_cli.data.readers.but_ppg import ButPpg
+from biosig_cli.data.readers.csv_folder import CsvFolder
 from biosig_cli.data.readers.vital import VitalFolder
+from biosig_cli.data.readers.wfdb_folder import WfdbFolder
 
 if TYPE_CHECKING:
     from biosig_cli.models.base import Encoder
 
-DATASET_FILE = "dataset.yaml"
+FOLDERS = (VitalFolder, ButPpg, BidsPhysio, WfdbFolder)
+"""Kinds of folders that are recognised by their content, the more special ones first."""
 
 
 def open_source(source: str, dataset: DatasetConfig | None = None) -> Source:
@@ -20,7 +25,7 @@ def open_source(source: str, dataset: DatasetConfig | None = None) -> Source:
 
     Args:
         source: Path of the folder.
-        dataset: How its CSV files are read, where the recipe says so.
+        dataset: What the recipe says of it; otherwise a `dataset.yaml` in it is asked.
 
     Raises:
         DataError: If there is no such folder or nothing in it is known.
@@ -34,17 +39,19 @@ def open_source(source: str, dataset: DatasetConfig | None = None) -> Source:
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
         raise DataError(f"the source {source} is {what}", hint="give the folder: --source FOLDER")
-    if dataset is not None:
-        return _with_records(CsvFolder(folder, dataset), source, dataset.files)
-    if (folder / DATASET_FILE).is_file():
+    if dataset is None and (folder / DATASET_FILE).is_file():
         dataset = read_dataset(read_file(folder / DATASET_FILE), folder / DATASET_FILE)
+    if dataset is not None and dataset.describes_files:
         return _with_records(CsvFolder(folder, dataset), source, dataset.files)
-    if any(folder.glob("*.vital")):
-        return VitalFolder(folder)
+    for kind in FOLDERS:
+        if kind.is_in(folder):
+            return kind(folder, dataset)
     raise DataError(
-        f"no kind of recordings recognised in {source}: looked for *.vital files and for "
-        f"{DATASET_FILE}; found {_contents(folder)}",
-        hint=f"describe CSV files in a {DATASET_FILE}, or give another --source FOLDER",
+        f"no kind of recordings recognised in {source}: looked for "
+        f"{'; '.join(kind.looks_for for kind in FOLDERS)}; and for a {DATASET_FILE} with "
+        f"`columns`; found {_contents(folder)}",
+        hint=f"describe CSV, Parquet or npz files in a {DATASET_FILE}, or give another "
+        "--source FOLDER",
     )
 
 

@@ -26,6 +26,8 @@ class Environment(BaseSettings):
     device: str | None = None
     precision: str | None = None
     num_workers: int | None = None
+    subject_key: str = ""
+    """Key of the pseudonyms of `--hash-subjects`; never written anywhere."""
 
     def values(self, *names: str) -> dict[str, object]:
         """Return those of the settings called `names` that are set; `source` is `data`."""

@@ -24,6 +24,9 @@ class ChannelConfig(Config):
     """Unit of its samples, as it is shown."""
     tracks: tuple[str, ...] = ()
     """Names of its track in the recordings, the preferred one first; each matches exactly."""
+    inverted: tuple[str, ...] = ()
+    """Those of its tracks that stand upside down and are turned over: a camera's brightness falls
+    when blood comes."""
     filter: AnyFilter | None = None
     """Filter of the continuous signal; null leaves it as it is."""
     min_quality: float | None = Field(None, ge=0, le=1)

@@ -8,7 +8,7 @@ import csv
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,11 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.data.store import INDEX, WindowStore
 from biosig_cli.data.windows import RecordWindows
 
+DROPPED = "dropped.parquet"
+"""What was measured of the windows that a store does not hold, and why."""
 SHARD_BYTES = 64_000_000
+Known = Callable[[int, NDArray[np.float64]], dict[str, NDArray[Any]]]
+"""From the number of a part and the starts of windows, in seconds, to what is known of them."""
 READ_ROWS = 4096
 """Windows held in memory at once while a `.npz` file is written."""
 
@@ -50,6 +54,7 @@ def write_part(path: Path, windows: RecordWindows) -> None:
         "dropped": windows.dropped,
     }
     columns: dict[str, Any] = {f"column_{name}": each for name, each in windows.columns.items()}
+    columns |= {f"dropped_{name}": each for name, each in windows.dropped_columns.items()}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, data=windows.data, facts=np.array(json.dumps(facts)), **columns)
 
@@ -62,36 +67,58 @@ def read_part(path: Path) -> RecordWindows:
     """
     try:
         with np.load(path, allow_pickle=False) as part:
-            columns = {
-                name.removeprefix("column_"): part[name]
-                for name in part.files
-                if name.startswith("column_")
-            }
+            columns, dropped = (
+                {
+                    name.removeprefix(kind): part[name]
+                    for name in part.files
+                    if name.startswith(kind)
+                }
+                for kind in ("column_", "dropped_")
+            )
+            facts = json.loads(str(part["facts"]))
             return RecordWindows(
-                **json.loads(str(part["facts"])), data=part["data"], columns=columns
+                **facts, data=part["data"], columns=columns, dropped_columns=dropped
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} can't be read: {error}", hint="delete it and go on") from None
 
 
-def pack(parts: Sequence[Path], folder: Path) -> Packed:
-    """Write the windows of `parts`, in their order, as shards and an index in `folder`."""
+def pack(parts: Sequence[Path], folder: Path, known: Known | None = None) -> Packed:
+    """Write the windows of `parts`, in their order, as shards and an index in `folder`.
+
+    What was measured of dropped windows goes beside them; it is no part of what the store is.
+
+    Args:
+        parts: Files that `write_part` wrote.
+        folder: Folder of the store.
+        known: Gives the labels of the windows of a part.
+    """
     shutil.rmtree(folder / "shards", ignore_errors=True)
     shards: list[dict[str, Any]] = []
     tables: list[pa.Table] = []
+    left_out: list[pa.Table] = []
     dropped: dict[str, int] = {}
     n_cut = 0
     waiting: list[NDArray[np.float16]] = []
     n_waiting = n_done = 0
-    for windows in map(read_part, parts):
+    for number, windows in enumerate(map(read_part, parts)):
+        about, about_dropped = (
+            known(number, columns["start_s"]) if known else {}
+            for columns in (windows.columns, windows.dropped_columns)
+        )
         n_cut += windows.n_cut
         for reason, count in windows.dropped.items():
             dropped[reason] = dropped.get(reason, 0) + count
+        left_out.append(_table(windows, windows.dropped_columns | about_dropped))
         if not len(windows.data):
             continue
         shard_rows = max(1, SHARD_BYTES // windows.data[0].nbytes)
         places = np.arange(n_done, n_done + len(windows.data))
-        tables.append(_table(windows, places // shard_rows, places % shard_rows))
+        place = {
+            "shard": (places // shard_rows).astype(np.int32),
+            "row": (places % shard_rows).astype(np.int32),
+        }
+        tables.append(_table(windows, place | windows.columns | about))
         waiting.append(windows.data)
         n_waiting, n_done = n_waiting + len(windows.data), n_done + len(windows.data)
         while n_waiting >= shard_rows:
@@ -100,11 +127,11 @@ def pack(parts: Sequence[Path], folder: Path) -> Packed:
             waiting, n_waiting = [ready[shard_rows:]], n_waiting - shard_rows
     if n_waiting:
         shards.append(_write_shard(folder, len(shards), np.concatenate(waiting)))
+    if left_out:
+        _write_table(folder / DROPPED, left_out)
     if not tables:
         return Packed(0, n_cut, dropped, [], [], {})
-    index = pa.concat_tables(tables).unify_dictionaries()
-    with atomic_path(folder / INDEX) as temporary:
-        pq.write_table(index, temporary, compression="zstd")
+    index = _write_table(folder / INDEX, tables)
     subjects = sorted(set(index.column("subject").unique().to_pylist()))
     facts = {"file": INDEX, "sha256": sha256(folder / INDEX)}
     return Packed(n_done, n_cut, dropped, subjects, shards, facts)
@@ -124,18 +151,25 @@ def write_skipped(path: Path, skipped: Mapping[str, str], subjects: Mapping[str,
         table.writerows((record, subjects[record], why) for record, why in skipped.items())
 
 
-def _table(windows: RecordWindows, shard: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Table:
-    n_windows = len(windows.data)
+def _table(windows: RecordWindows, columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+    n_rows = len(columns["start_s"])
     names = {"record": windows.record, "subject": windows.subject}
-    columns: dict[str, Any] = {
-        "shard": pa.array(shard.astype(np.int32)),
-        "row": pa.array(row.astype(np.int32)),
+    # No rows have no type of their own: text stays text.
+    named = {
+        name: pa.array([value] * n_rows, pa.string()).dictionary_encode()
+        for name, value in names.items()
     }
-    columns |= {
-        name: pa.array([value] * n_windows).dictionary_encode() for name, value in names.items()
-    }
-    columns |= {name: pa.array(values) for name, values in windows.columns.items()}
-    return pa.table(columns)
+    types = {name: pa.string() if v.dtype.kind == "U" else None for name, v in columns.items()}
+    return pa.table(
+        named | {name: pa.array(values, types[name]) for name, values in columns.items()}
+    )
+
+
+def _write_table(path: Path, tables: Sequence[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(tables).unify_dictionaries()
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return table
 
 
 def _write_shard(folder: Path, number: int, windows: NDArray[np.float16]) -> dict[str, Any]:
@@ -148,12 +182,15 @@ def _write_shard(folder: Path, number: int, windows: NDArray[np.float16]) -> dic
 def write_npz(store: WindowStore, path: Path) -> None:
     """Write a store as one `.npz` file for exchange, a few windows at a time.
 
-    `data` (N, C, T) is normalized as in the store; `data * scale + center` is in `units`. There
-    are no labels, and a missing label is NaN.
+    `data` (N, C, T) is normalized as in the store; `data * scale + center` is in `units`. Each
+    label is an array of its own, and `labels` is the first of them; a missing label is NaN.
     """
     spec, n_windows = store.spec, len(store)
+    about = [f"label_{name}" for name in store.labels]
+    about += [f"subject_{name}" for name in store.attributes]
     small = {
-        "labels": np.full(n_windows, np.nan, np.float32),
+        "labels": store.column(about[0]) if store.labels else np.full(n_windows, np.nan, "f4"),
+        **{name: store.column(name) for name in about},
         "channels": np.array(spec.names),
         "kinds": np.array(spec.kinds),
         "units": np.array([channel.unit for channel in spec.channels]),

@@ -65,6 +65,16 @@ class WindowStore:
         """Whose windows these are, each subject once; empty where it is not stated."""
         return tuple(sorted({str(subject) for subject in self.column("subject")}))
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels; `column("label_X")` has one per window, NaN where it is missing."""
+        return tuple(self.manifest.get("labels", {}))
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of what is known of people; `column("subject_X")` has one value per window."""
+        return tuple(self.manifest.get("attributes", {}))
+
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the normalized windows at `rows`, in that order.
 
@@ -140,7 +150,11 @@ class NpzStore(WindowStore):
     ) -> None:
         self._arrays = dict(arrays)
         self._data = arrays["data"]
-        super().__init__(path, spec, {"n_windows": len(self._data)}, positions)
+        manifest: dict[str, Any] = {"n_windows": len(self._data)} | {
+            kind: {name.removeprefix(start): {} for name in arrays if name.startswith(start)}
+            for kind, start in (("labels", "label_"), ("attributes", "subject_"))
+        }
+        super().__init__(path, spec, manifest, positions)
         self._columns["row"] = np.arange(len(self._data), dtype=np.int64)
         self._columns["shard"] = np.zeros(len(self._data), np.int64)
 
@@ -312,7 +326,8 @@ def _npz_spec(
             f"{', '.join(names)}",
             hint="time is the last axis",
         )
-    for key in ("subject", "record", "start_s", "center", "scale"):
+    about = [key for key in arrays if key.startswith(("label_", "subject_"))]
+    for key in ("subject", "record", "start_s", "center", "scale", "labels", *about):
         if key in arrays and len(arrays[key]) != shape[0]:
             raise DataError(f"{file}: {key} has {len(arrays[key])} rows, data has {shape[0]}")
     units = arrays.get("units", [""] * len(names))

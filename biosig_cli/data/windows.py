@@ -4,7 +4,7 @@ Filtering and beat finding see whole stretches between gaps, never single window
 one grid of time, so that a pulse stands at the same place in each of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from biosig_cli.data.record import Record, Track
 from biosig_cli.signal.beats import ecg_beats, ppg_beats
 from biosig_cli.signal.filters import zero_phase
 from biosig_cli.signal.normalize import ScaleMethod, center_and_scale, normalize
-from biosig_cli.signal.quality import QualityConfig, judge
+from biosig_cli.signal.quality import QualityConfig, Rule, Verdicts, judge, rules
 from biosig_cli.signal.resample import resample_segment, valid_segments
 from biosig_cli.signal.spec import SignalSpec
 
@@ -38,6 +38,9 @@ class WindowsConfig(QualityConfig):
     """Length of a window, in samples: `duration_s` times `sampling_hz`."""
     step_s: float = Field(gt=0)
     """Time from the start of a window to the start of the next, in seconds."""
+    pad_s: float = Field(0.05, ge=0, le=1)
+    """The end of a slowly sampled track may be continued by so many seconds, until the moment at
+    which its next sample would have come: 10 s at 30 Hz end at 9.967 s, at 125 Hz at 9.992 s."""
     normalization: ScaleMethod = "window"
     """Whose mean and spread a window is normalized by: its own or its record's."""
 
@@ -77,17 +80,46 @@ class WindowRecipe(Config):
             n_samples=self.windows.n_samples,
         )
 
+    @property
+    def min_quality(self) -> dict[str, float]:
+        """The lowest score of each channel that states its own."""
+        stated = {name: channel.min_quality for name, channel in self.channels.items()}
+        return {name: lowest for name, lowest in stated.items() if lowest is not None}
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What every window is asked."""
+        return rules(self.spec, self.min_quality, self.windows)
+
+
+@dataclass(frozen=True)
+class CutWindows:
+    """Every window of one record, before any is dropped."""
+
+    starts: NDArray[np.int64]
+    """(N,) grid index of each window's first sample."""
+    start_s: NDArray[np.float64]
+    """(N,) when each begins, in seconds on the record's clock."""
+    filtered: NDArray[np.float32]
+    """(N, C, T) in the unit of each channel."""
+    beats: dict[str, NDArray[np.int64]]
+    """By cardiac channel, the grid indices of its beats."""
+    verdicts: Verdicts
+
 
 @dataclass(frozen=True)
 class RecordWindows:
-    """The windows of one record that were kept, and the count of those that were not."""
+    """The windows of one record that were kept, and what is known of those that were not."""
 
     record: str
     subject: str
     data: NDArray[np.float16]
     """(n, C, T) normalized windows."""
     columns: dict[str, NDArray[Any]]
-    """(n,) per window: `start_s`, `center_X`, `scale_X`, and what was measured of its quality."""
+    """(n,) per window: `start_s`, `center_X`, `scale_X`, what was measured of its quality, and
+    `broken_RULE` for each rule."""
+    dropped_columns: dict[str, NDArray[Any]]
+    """(m,) per window that was dropped: `start_s`, `reason`, figures and rules as above."""
     n_cut: int
     """Windows before judging."""
     dropped: dict[str, int]
@@ -124,7 +156,36 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
         DataError: If a channel has no stretch as long as a window, or the channels never overlap.
         SignalError: If a rate or a filter makes no sense.
     """
-    spec, windows = recipe.spec, recipe.windows
+    cut, names = cut_and_judge(record, recipe), recipe.spec.names
+    kept = cut.verdicts.kept
+    filtered = cut.filtered[kept]
+    center, scale = center_and_scale(filtered, recipe.windows.normalization)
+    columns: dict[str, NDArray[Any]] = {
+        "start_s": cut.start_s[kept],
+        **{f"center_{name}": center[:, place] for place, name in enumerate(names)},
+        **{f"scale_{name}": scale[:, place] for place, name in enumerate(names)},
+        **_evidence(cut.verdicts, recipe.rules, kept),
+    }
+    dropped: dict[str, NDArray[Any]] = {
+        "start_s": cut.start_s[~kept],
+        "reason": cut.verdicts.reason[~kept],
+        **_evidence(cut.verdicts, recipe.rules, ~kept),
+    }
+    reasons, counts = np.unique(dropped["reason"], return_counts=True)
+    return RecordWindows(
+        record=record.id,
+        subject=subject,
+        data=normalize(filtered, center, scale).astype(np.float16),
+        columns=columns,
+        dropped_columns=dropped,
+        n_cut=len(kept),
+        dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
+    )
+
+
+def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
+    """Return every window of a record with its verdict; arguments and errors as `cut_record`."""
+    windows = recipe.windows
     origin_s = _origin_s(record)
     channels = {
         name: _to_grid(name, record.tracks[name], channel, windows, origin_s)
@@ -133,36 +194,27 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
     starts = _starts(channels, windows)
     filtered = _cut([each.filtered for each in channels.values()], starts, windows.n_samples)
     unfiltered = _cut([each.unfiltered for each in channels.values()], starts, windows.n_samples)
+    beats = {name: each.beats for name, each in channels.items()}
     verdicts = judge(
         filtered,
         unfiltered,
-        spec,
+        recipe.spec,
         starts=starts,
-        beats={name: each.beats for name, each in channels.items()},
-        min_quality={
-            name: channel.min_quality
-            for name, channel in recipe.channels.items()
-            if channel.min_quality is not None
-        },
+        beats=beats,
+        min_quality=recipe.min_quality,
         config=windows,
     )
-    kept = verdicts.kept
-    center, scale = center_and_scale(filtered[kept], windows.normalization)
-    columns: dict[str, NDArray[Any]] = {
-        "start_s": starts[kept] / windows.sampling_hz + origin_s,
-        **{f"center_{name}": center[:, place] for place, name in enumerate(spec.names)},
-        **{f"scale_{name}": scale[:, place] for place, name in enumerate(spec.names)},
-        **{name: each[kept].astype(np.float32) for name, each in verdicts.values.items()},
+    return CutWindows(starts, starts / windows.sampling_hz + origin_s, filtered, beats, verdicts)
+
+
+def _evidence(
+    verdicts: Verdicts, asked: Sequence[Rule], chosen: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Return figures and broken rules of the chosen windows, as columns."""
+    return {
+        **{name: each[chosen].astype(np.float32) for name, each in verdicts.values.items()},
+        **{rule.column: verdicts.broken[rule.name][chosen] for rule in asked},
     }
-    reasons, counts = np.unique(verdicts.reason[~kept], return_counts=True)
-    return RecordWindows(
-        record=record.id,
-        subject=subject,
-        data=normalize(filtered[kept], center, scale).astype(np.float16),
-        columns=columns,
-        n_cut=len(starts),
-        dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
-    )
 
 
 def _origin_s(record: Record) -> float:
@@ -198,6 +250,7 @@ def _to_grid(
             sampling_hz=track.sampling_hz,
             target_hz=windows.sampling_hz,
             start_index=start_index + segment.start,
+            pad_s=windows.pad_s if segment.stop == len(track.samples) else 0.0,
         )
         clean = _filter(values, samples, channel, windows.sampling_hz)
         filtered[first : first + len(values)] = clean

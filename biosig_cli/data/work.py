@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -23,6 +23,8 @@ class Task:
     record: str
     subject: str
     part: Path
+    name: str
+    """What the record is called in the store."""
 
 
 @dataclass
@@ -46,13 +48,11 @@ class Maker:
         except Exception as error:
             # One odd recording out of thousands must not stop the night's work; it is counted.
             return task.record, f"unexpected {type(error).__name__}: {error}"
-        write_part(task.part, windows)
+        write_part(task.part, replace(windows, record=task.name))
         return task.record, ""
 
 
-def make_parts(
-    tasks: Sequence[Task], maker: Maker, *, n_workers: int
-) -> Iterator[tuple[str, str]]:
+def make_parts(tasks: Sequence[Task], maker: Maker, *, n_workers: int) -> Iterator[tuple[str, str]]:
     """Make all parts, and yield what `Maker.make` says of each as it is done.
 
     Args:

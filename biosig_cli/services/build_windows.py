@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from biosig_cli import __version__
@@ -17,7 +16,7 @@ from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
-from biosig_cli.core.runtime import Machine, choose_workers
+from biosig_cli.core.runtime import Environment, Machine, choose_workers
 from biosig_cli.data.channels import (
     ChannelConfig,
     choose,
@@ -26,19 +25,19 @@ from biosig_cli.data.channels import (
     shipped_sets,
     shipped_windows,
 )
+from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.parts import pack, write_npz, write_skipped
+from biosig_cli.data.pseudonyms import hide_in, hide_subjects, is_hidden, pseudonym
 from biosig_cli.data.readers.base import Source
-from biosig_cli.data.readers.csv_folder import DatasetConfig
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import MANIFEST, SPLITS, WindowStore, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
 from biosig_cli.data.work import Maker, Task, make_parts
-from biosig_cli.report.figures import draw_windows
+from biosig_cli.services.labelling import Labelling, label_facts, open_labels, report_labels
+from biosig_cli.services.windows_report import QUALITY_PAGE, draw_some, write_quality
 
 N_SAID = 5
 """Skipped cases that are named on screen; all are in skipped.csv."""
-N_DRAWN = 4
-"""Windows in `windows.png`."""
 
 
 class BuildWindowsConfig(Config):
@@ -63,7 +62,11 @@ class BuildWindowsConfig(Config):
     source: str | None = None
     """Folder with the recordings; the one that the split file names when left out."""
     dataset: DatasetConfig | None = None
-    """How the CSV files of the folder are read, where it has no dataset.yaml."""
+    """What the folder holds and what is known of it; as the split file says when left out."""
+    label_channels_allowed: bool = False
+    """Whether a window may hold a channel that one of its labels was derived from."""
+    hash_subjects: bool = False
+    """Write pseudonyms for the ids of subjects and records, where the split file has none."""
     workers: int | None = Field(None, ge=1)
     """Processes that read recordings; as many as are worth starting when left out."""
     format: Literal["store", "npz"] = "store"
@@ -123,7 +126,9 @@ def build_windows(config: BuildWindowsConfig, reporter: Reporter) -> BuildWindow
         ConfigError: If the recipe makes no sense, or the folder holds windows of another one.
         DataError: If the source can't be used, or not one window is left.
     """
-    splits = read_splits(config.split_file)
+    splits, key = read_splits(config.split_file), Environment().subject_key
+    if config.hash_subjects:
+        splits = hide_subjects(splits, key)
     source, shown = _open_source(config, splits)
     recipe = WindowRecipe(
         channels=choose(config.channels, config.sets, config.channel_set), windows=config.windows
@@ -132,15 +137,27 @@ def build_windows(config: BuildWindowsConfig, reporter: Reporter) -> BuildWindow
     shape = f"{len(spec.channels)} x {spec.n_samples} at {spec.sampling_hz:g} Hz"
     reporter.fact("source", shown, source.kind)
     reporter.fact("window", f"{', '.join(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
+    labelling = open_labels(source, reporter)
     result = BuildWindowsResult(config.outdir)
     for split in SPLITS if config.split == "all" else (config.split,):
         if not splits.cases[split]:
             reporter.warn(f"{split} has no cases in {config.split_file}")
             continue
-        build = _Build(config.outdir / split, split, splits, source, shown, recipe)
+        build = _Build(
+            folder=config.outdir / split,
+            split=split,
+            splits=splits,
+            source=source,
+            source_path=shown,
+            recipe=recipe,
+            labelling=labelling,
+            label_channels_allowed=config.label_channels_allowed,
+            key=key,
+        )
         result.splits[split] = _build_split(build, config.workers, reporter)
     write_json(config.outdir / "build_windows_config.json", config.dump())
     _report(result, reporter)
+    report_labels({split: each.manifest for split, each in result.splits.items()}, reporter)
     _finish(result, config, reporter)
     return result
 
@@ -155,6 +172,10 @@ class _Build:
     source: Source
     source_path: str
     recipe: WindowRecipe
+    labelling: Labelling
+    label_channels_allowed: bool
+    key: str
+    """Key of the pseudonyms."""
 
     @property
     def cases(self) -> list[str]:
@@ -167,11 +188,20 @@ class _Build:
     @property
     def input_digest(self) -> str:
         inputs = [[case, self.splits.subjects[case], self._mark(case)] for case in self.cases]
-        return _digest(inputs)
+        known = self.labelling.mark(self.cases)
+        return _digest([inputs, known, self.label_channels_allowed, is_hidden(self.splits)])
 
     def part(self, case: str) -> Path:
         """Where the windows of a case wait until all are there; another recipe, another place."""
         return self.folder / f"parts-{self.recipe_digest}" / f"{case}-{self._mark(case)}.npz"
+
+    def name(self, case: str) -> str:
+        """Return what a case is called in the store; its id may hold its subject's."""
+        return pseudonym(case, self.key) if is_hidden(self.splits) else case
+
+    def reason(self, case: str, reason: str) -> str:
+        """Return why a case was skipped, in words that may stand beside the store."""
+        return hide_in(reason, case, self.key) if is_hidden(self.splits) else reason
 
     def _mark(self, case: str) -> str:
         return _digest([self.splits.subjects[case], self.source.fingerprint(case)])
@@ -203,7 +233,10 @@ def _build_split(build: _Build, workers: int | None, reporter: Reporter) -> Spli
     if n_kept_parts:
         reporter.say(f"{build.split}: {n_kept_parts} of {len(build.cases)} cases were done before")
     skipped: dict[str, str] = {}
-    tasks = [Task(case, build.splits.subjects[case], build.part(case)) for case in waiting]
+    tasks = [
+        Task(case, build.splits.subjects[case], build.part(case), build.name(case))
+        for case in waiting
+    ]
     maker = Maker(build.source, build.recipe)
     chosen = choose_workers(workers, len(tasks), Machine.detect(devices=False))
     if tasks:
@@ -252,9 +285,12 @@ def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _pack(build: _Build, skipped: Mapping[str, str]) -> SplitWindows:
-    parts = [build.part(case) for case in build.cases if case not in skipped]
-    packed = pack(parts, build.folder)
     recipe, spec = build.recipe.dump(), build.recipe.spec
+    used = [case for case in build.cases if case not in skipped]
+    known = build.labelling.known(used, spec.duration_s)
+    packed = pack([build.part(case) for case in used], build.folder, known)
+    named = {build.name(case): build.reason(case, why) for case, why in skipped.items()}
+    case_of = {build.name(case): case for case in build.cases}
     manifest = {
         "format": FORMAT,
         "split": build.split,
@@ -273,7 +309,9 @@ def _pack(build: _Build, skipped: Mapping[str, str]) -> SplitWindows:
         "cut": packed.n_cut,
         "kept": packed.n_windows,
         "dropped": packed.dropped,
-        "skipped": dict(skipped),
+        "skipped": named,
+        "label_channels_allowed": build.label_channels_allowed,
+        "hash_subjects": build.splits.meta.get("hash_subjects"),
         "shards": packed.shards,
         "index": packed.index,
         "recipe": recipe,
@@ -281,33 +319,25 @@ def _pack(build: _Build, skipped: Mapping[str, str]) -> SplitWindows:
         "input_digest": build.input_digest,
         **provenance("numpy", "scipy", "pyarrow", "sleepecg"),
     }
-    write_skipped(build.folder / "skipped.csv", skipped, build.splits.subjects)
+    subjects = {name: build.splits.subjects[case] for name, case in case_of.items()}
+    write_skipped(build.folder / "skipped.csv", named, subjects)
+    if packed.n_cut:
+        write_quality(
+            build.folder,
+            build.source,
+            build.recipe,
+            manifest,
+            case_of=case_of,
+            words=build.labelling.labels.words,
+        )
     if packed.n_windows:
-        _draw(build, manifest)
+        store = WindowStore(build.folder, spec, manifest, range(len(spec.channels)))
+        manifest |= label_facts(build.labelling.labels, store)
+        draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
         for old in build.folder.glob("parts-*"):
             shutil.rmtree(old)
     return SplitWindows(build.folder, manifest)
-
-
-def _draw(build: _Build, manifest: Mapping[str, Any]) -> None:
-    """Draw windows spread evenly over the store, before the manifest says that it is complete."""
-    spec = build.recipe.spec
-    store = WindowStore(build.folder, spec, manifest, range(len(spec.channels)))
-    rows = np.unique(np.linspace(0, len(store) - 1, N_DRAWN + 2).astype(np.int64)[1:-1])
-    records, starts_s = store.column("record")[rows], store.column("start_s")[rows]
-    draw_windows(
-        build.folder / "windows.png",
-        store.physical(rows),
-        sampling_hz=spec.sampling_hz,
-        channels=[(channel.name, channel.kind, channel.unit) for channel in spec.channels],
-        titles=[
-            f"record {record}, from {start_s:.0f} s"
-            for record, start_s in zip(records, starts_s, strict=True)
-        ],
-        heading=f"{build.split}: {len(rows)} of {len(store):,} windows, filtered, "
-        f"{spec.duration_s:g} s at {spec.sampling_hz:g} Hz",
-    )
 
 
 def _report(result: BuildWindowsResult, reporter: Reporter) -> None:
@@ -334,8 +364,8 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
         why = f"; case {first[0]}: {first[1]}" if first else ""
         raise DataError(
             f"not one window is left ({len(skipped)} cases skipped{why})",
-            hint="read the table above and skipped.csv; check --source, the tracks of the "
-            "channels and the thresholds",
+            hint="read the table above, skipped.csv and, where windows were cut, "
+            f"{QUALITY_PAGE}; check --source, the tracks of the channels and the thresholds",
         )
     if skipped:
         reporter.warn(f"{len(skipped)} cases skipped, see skipped.csv in {config.outdir}/SPLIT")
@@ -344,4 +374,5 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
             path = config.outdir / f"{split}_windows.npz"
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
-    reporter.fact("written", config.outdir, "windows.png in each folder shows some of them")
+    shows = f"{QUALITY_PAGE} and windows.png in each folder show them"
+    reporter.fact("written", config.outdir, shows)

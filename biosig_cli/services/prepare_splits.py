@@ -10,7 +10,9 @@ from biosig_cli.core.artifacts import write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
-from biosig_cli.data.readers.csv_folder import DatasetConfig
+from biosig_cli.core.runtime import Environment
+from biosig_cli.data.dataset import DatasetConfig
+from biosig_cli.data.pseudonyms import hide_subjects
 from biosig_cli.data.splits import (
     FRACTIONS,
     Splits,
@@ -23,6 +25,7 @@ from biosig_cli.data.store import SPLITS
 N_FASTTRACK = 70
 """Cases that `fasttrack` takes."""
 
+HOW_TO_KEY = "BIOSIG_SUBJECT_KEY keeps ids from being guessed; keep the key to add recordings"
 CASE_SETS = ("all", "bis", "desflurane", "sevoflurane", "remifentanil", "propofol", "tiva")
 """Parts of VitalDB by what was monitored or given."""
 
@@ -43,7 +46,9 @@ class PrepareSplitsConfig(Config):
     source: str = "vitaldb"
     """Folder with the recordings."""
     dataset: DatasetConfig | None = None
-    """How the CSV files of the folder are read, where it has no dataset.yaml."""
+    """What the folder holds and whose it is; taken from its own dataset.yaml when left out."""
+    hash_subjects: bool = False
+    """Write pseudonyms for the ids of subjects, here and in what is made from the split file."""
     splits: dict[str, tuple[str, ...]] | None = None
     """Record ids of train, val and test, where a recipe fixes them."""
 
@@ -77,6 +82,9 @@ def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSp
         cases = fixed_splits(config.splits, subjects)
         how = "as the recipe states"
     splits = Splits(cases, subjects, _meta(config, source.kind, how))
+    if config.hash_subjects:
+        splits = hide_subjects(splits, Environment().subject_key)
+        reporter.fact("subjects hidden", splits.meta["hash_subjects"], HOW_TO_KEY)
     path = config.output / f"splits_{config.mode}.json"
     write_splits(path, splits)
     write_json(path.with_name(f"{path.stem}_config.json"), config.dump())

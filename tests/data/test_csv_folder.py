@@ -2,6 +2,8 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from biosig_cli.catalog import open_source
@@ -125,3 +127,84 @@ def test_the_demo_recipe_reads_its_three_recordings():
     assert tracks["data2"].end_s == pytest.approx(128.2, abs=0.1)
     assert tracks["data3"].end_s == pytest.approx(681.9, abs=0.3)
     assert not any(np.isnan(track.samples).any() for track in tracks.values())
+
+
+def test_parquet_files_are_read_like_csv(tmp_path):
+    table = pa.table({"t": np.arange(200) / 100, "pulse": np.arange(200.0)})
+    pq.write_table(table, tmp_path / "s1.parquet")
+    source_of = {"files": "*.parquet", "time": "t"}
+    track = read(tmp_path, **source_of).tracks["PPG"]
+    assert track.sampling_hz == 100
+    np.testing.assert_array_equal(track.samples, np.arange(200))
+    dataset = DatasetConfig.parse({"columns": COLUMN} | source_of)
+    assert open_source(str(tmp_path), dataset).kind == "Parquet files"
+    with pytest.raises(DataError, match="no column 'puls'; it has t, pulse"):
+        read(tmp_path, **source_of, columns={"PPG": {"column": "puls"}})
+    (tmp_path / "s1.parquet").write_bytes(b"nothing")
+    with pytest.raises(DataError, match="can't be read as Parquet"):
+        read(tmp_path, **source_of)
+
+
+def test_parquet_knows_dates_and_missing_values(tmp_path):
+    stamps = np.datetime64("2024-01-01T10:00:00") + np.arange(100) * np.timedelta64(20, "ms")
+    pulse = pa.array([None, *range(99)], pa.float32())
+    pq.write_table(pa.table({"t": stamps, "pulse": pulse}), tmp_path / "s1.parquet")
+    track = read(tmp_path, files="*.parquet", time="t", time_unit="datetime").tracks["PPG"]
+    assert track.sampling_hz == 50
+    assert np.isnan(track.samples[0])
+    assert track.samples[99] == 98
+
+
+def test_npz_files_hold_channels_of_several_rates(tmp_path):
+    np.savez(tmp_path / "s1.npz", pulse=np.arange(50), both=np.arange(400.0).reshape(2, 200))
+    columns = {
+        "PPG": {"column": "pulse", "sampling_hz": 25},
+        "ECG": {"column": "both", "row": 1, "unit": "uV", "sampling_hz": 100},
+    }
+    dataset = DatasetConfig.parse({"files": "*.npz", "columns": columns})
+    channels = PPG | {"ECG": ChannelConfig(kind="ecg", unit="mV")}
+    tracks = open_source(str(tmp_path), dataset).read("s1", channels).tracks
+    assert (tracks["PPG"].sampling_hz, tracks["ECG"].sampling_hz) == (25, 100)
+    np.testing.assert_allclose(tracks["ECG"].samples, np.arange(200, 400) / 1000, rtol=1e-6)
+    columns["ECG"]["row"] = 2
+    dataset = DatasetConfig.parse({"files": "*.npz", "columns": columns})
+    with pytest.raises(DataError, match="both has 2 rows, none at 2"):
+        open_source(str(tmp_path), dataset).read("s1", channels)
+    with pytest.raises(DataError, match=r"both has shape \(2, 200\).*one row"):
+        read(tmp_path, files="*.npz", sampling_hz=50, columns={"PPG": {"column": "both"}})
+    with pytest.raises(ConfigError, match="needs `sampling_hz`"):
+        DatasetConfig.parse({"files": "*.npz", "columns": COLUMN})
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    write(tmp_path, "pulse,pulse\n1,2\n")
+    with pytest.raises(DataError, match="2 columns called 'pulse'"):
+        read(tmp_path, sampling_hz=50)
+
+
+def test_files_of_one_name_in_two_folders_are_two_records(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "pulse\n1\n2\n")
+    dataset = {"columns": COLUMN, "files": "**/*.csv", "sampling_hz": 50, "subject": "(.*)/"}
+    source = open_source(str(tmp_path), DatasetConfig.parse(dataset))
+    assert source.subjects() == {"a/s1": "a", "b/s1": "b"}
+
+
+def test_a_table_of_labels_or_subjects_is_no_recording(tmp_path):
+    for name in ("p1.csv", "p2.csv"):
+        write(tmp_path, "pulse\n1\n2\n", name)
+    write(tmp_path, "file,hr\np1,60\n", "labels.csv")
+    write(tmp_path, "file,who\np1,a\np2,b\n", "people.csv")
+    write(tmp_path, "t,hr\n0,60\n", "p1_rates.csv")
+    settings = {
+        "columns": COLUMN,
+        "sampling_hz": 50,
+        "subjects": {"table": "people.csv", "record": "file", "subject": "who"},
+        "labels": {
+            "hr": {"table": "labels.csv", "record": "file", "column": "hr"},
+            "rate": {"table": "{record}_rates.csv", "column": "hr", "time": "t"},
+        },
+    }
+    source = open_source(str(tmp_path), DatasetConfig.parse(settings))
+    assert source.subjects() == {"p1": "a", "p2": "b"}

@@ -40,6 +40,7 @@ def make_record(name, n_windows, subject, seed):
         subject=subject,
         data=((windows - center[..., None]) / scale[..., None]).astype(np.float16),
         columns=columns,
+        dropped_columns={"start_s": np.array([500.0, 510.0]), "reason": np.array(["missing"] * 2)},
         n_cut=n_windows + 2,
         dropped={"missing": 2},
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from biosig_cli.core.progress import Reporter
+from biosig_cli.services import build_windows as building
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
 from tests.recordings import write_case
@@ -23,3 +24,12 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = BuildWindowsConfig(split_file=splits.path, outdir=folder / "windows", workers=1)
     build_windows(config, quiet)
     return folder / "windows"
+
+
+@pytest.fixture(autouse=True)
+def pages_are_drawn_where_they_are_tested(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leave the page about quality out elsewhere: it takes longer than the windows of a test."""
+    if not request.module.__name__.endswith("test_windows_report"):
+        monkeypatch.setattr(building, "write_quality", lambda *_, **__: None)

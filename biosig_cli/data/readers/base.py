@@ -1,12 +1,20 @@
-"""What every source of recordings can do."""
+"""What every source of recordings can do, and what their readers share."""
 
+import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
+from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
-from biosig_cli.data.record import Record
+from biosig_cli.data.labels import LabelConfig
+from biosig_cli.data.record import Record, Track
+from biosig_cli.data.units import unit_factor
 
 
 class Source(Protocol):
@@ -14,10 +22,16 @@ class Source(Protocol):
 
     kind: str
     """What it is, in words that are printed."""
+    folder: Path
+    """Where it is; tables of labels lie there too."""
     licence: str
     """Under which terms its recordings may be used; empty when it does not say."""
     subject_origin: str
     """How subjects are known, in words that are printed."""
+    labels: dict[str, LabelConfig]
+    """What its tables say of records, by name: those of its kind, and those of its description."""
+    attributes: dict[str, LabelConfig]
+    """What its tables say of people."""
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""
@@ -47,9 +61,81 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     return (*numbers, (-1, 0, text))
 
 
-def file_fingerprint(path: Path) -> str:
-    """Return the size of a file, which shows that it was replaced or cut."""
+def file_fingerprint(*paths: Path) -> str:
+    """Return the sizes of files, which show that one was replaced or cut."""
+    sizes = [_size(path) for path in paths]
+    return sizes[0] if len(sizes) == 1 else hashlib.sha256(",".join(sizes).encode()).hexdigest()
+
+
+def _size(path: Path) -> str:
     try:
         return str(path.stat().st_size)
     except OSError:
         return "missing"
+
+
+def walk(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the files whose names fit `pattern`, in the folder and below, in a fixed order.
+
+    Linked folders are followed, as data often lie on another disk, but none is entered twice: a
+    link to a folder above itself would have no end.
+    """
+    seen: set[tuple[int, int]] = set()
+    for here, folders, _ in os.walk(folder, followlinks=True):
+        status = Path(here).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from sorted(path for path in Path(here).glob(pattern) if not path.is_dir())
+
+
+def records_by_id(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
+    """Return the file of each record by its id: its path from `folder`, without its ending."""
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+
+
+def choose_track(
+    where: str, name: str, channel: ChannelConfig, there: Sequence[str], *, what: str = ""
+) -> str:
+    """Return the name of the track that holds a channel: the first of its names that is there.
+
+    Args:
+        where: The file, for the error.
+        name: Name of the channel.
+        channel: What its tracks may be called.
+        there: Names of the tracks in the file, each as often as it occurs.
+        what: Words after the channel's name in the error.
+
+    Raises:
+        DataError: If none is there, or one is there twice.
+    """
+    found = next((track for track in channel.tracks if track in there), None)
+    if found is None:
+        has = ", ".join(dict.fromkeys(there)) or "nothing"
+        raise DataError(
+            f"{where} has no {name}{what} (looked for "
+            f"{', '.join(channel.tracks) or 'nothing: the recipe names no tracks'}; found {has})"
+        )
+    if there.count(found) > 1:
+        raise DataError(
+            f"{where} has {there.count(found)} tracks called {found}, and nothing says which "
+            f"is {name}",
+            hint="name another track of the channel in the recipe, or rename one in the file",
+        )
+    return found
+
+
+def as_channel(track: Track, found_as: str, name: str, channel: ChannelConfig) -> Track:
+    """Return a track as its channel wants it: in its unit, and the right way up.
+
+    Raises:
+        DataError: If the track's unit contradicts the channel's.
+    """
+    factor = unit_factor(track.unit, channel.unit, what=f"{name} ({found_as})")
+    unit = track.unit if factor == 1 else channel.unit
+    if found_as in channel.inverted:
+        factor = -factor
+    samples = track.samples if factor == 1 else track.samples * np.float32(factor)
+    return replace(track, samples=samples, unit=unit or channel.unit)

@@ -4,7 +4,6 @@ Read by the package `vitaldb`, but never resampled by it: it picks samples witho
 is a gzip of packets, and is walked to its end before anything in it is believed.
 """
 
-import csv
 import gzip
 import struct
 import warnings
@@ -19,8 +18,11 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
-from biosig_cli.data.readers.base import file_fingerprint, natural_key
+from biosig_cli.data.dataset import DatasetConfig, SubjectFinder, SubjectTableConfig
+from biosig_cli.data.labels import LabelConfig
+from biosig_cli.data.readers.base import as_channel, choose_track, file_fingerprint, natural_key
 from biosig_cli.data.record import Record, Track
+from biosig_cli.data.tables import table_columns
 
 WAVE = 1
 """Type of a track of samples at an even rate."""
@@ -40,6 +42,14 @@ MISSING: dict[int, float | None] = {
 }
 """The stored integer that stands for a missing sample, by format number; floats have NaN."""
 
+CASES = SubjectTableConfig(table="cases.csv", record="caseid", subject="subjectid")
+"""The table of cases as VitalDB gives it."""
+
+ATTRIBUTES = {
+    "age": LabelConfig(table="cases.csv", record="caseid", column="age", unit="years"),
+    "sex": LabelConfig(table="cases.csv", record="caseid", column="sex", values={"F": 0, "M": 1}),
+}
+
 MAX_SPAN_S = 7 * 24 * 3600
 """A longer recording has a broken time stamp, and would fill the memory with gaps."""
 
@@ -51,18 +61,27 @@ class VitalFolder:
     """A folder of `.vital` files, with a table `cases.csv` of their subjects where there is one."""
 
     kind = ".vital files"
-    licence = ""
+    looks_for = "*.vital files"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dataset: DatasetConfig | None = None) -> None:
         self.folder = folder
+        self.licence = dataset.licence if dataset else ""
         self._files = {path.stem: path for path in sorted(folder.glob("*.vital"))}
-        self._table = _read_cases(folder / "cases.csv")
-        self.subject_origin = (
-            "from cases.csv (caseid, subjectid)"
-            if self._table is not None
-            else "there is no cases.csv, so each case counts as one subject: "
-            "two cases of one patient could fall into different splits"
-        )
+        states_subjects = dataset is not None and (dataset.subject or dataset.subjects)
+        if (folder / CASES.table).is_file() and not states_subjects:
+            dataset = (dataset or DatasetConfig()).model_copy(update={"subjects": CASES})
+        stated = dataset or DatasetConfig()
+        self._finder = SubjectFinder(folder, dataset, each="case")
+        self.subject_origin = self._finder.origin
+        self.labels = dict(stated.labels)
+        known = table_columns(folder / CASES.table)
+        self.attributes = {name: each for name, each in ATTRIBUTES.items() if name in known}
+        self.attributes |= stated.attributes
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Return whether a folder holds such recordings."""
+        return any(folder.glob("*.vital"))
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""
@@ -74,15 +93,7 @@ class VitalFolder:
         Raises:
             DataError: If `cases.csv` lacks one.
         """
-        if self._table is None:
-            return {record_id: record_id for record_id in self.ids()}
-        missing = [record_id for record_id in self.ids() if record_id not in self._table]
-        if missing:
-            raise DataError(
-                f"cases.csv names no subject for {len(missing)} files: {', '.join(missing[:5])}",
-                hint="add their rows, or take the files away",
-            )
-        return {record_id: self._table[record_id] for record_id in self.ids()}
+        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the size of the record's file."""
@@ -99,15 +110,9 @@ class VitalFolder:
         waves, start_s = _read_waves(path, wanted)
         tracks = {}
         for name, channel in channels.items():
-            found = [waves[track] for track in channel.tracks if track in waves]
-            if not found:
-                raise DataError(
-                    f"{path.name} has no {name} with samples (looked for "
-                    f"{', '.join(channel.tracks) or 'nothing: the recipe names no tracks'})"
-                )
-            tracks[name] = found[0].track(start_s, channel.unit)
-        subject = (self._table or {}).get(record_id, record_id)
-        return Record(record_id, subject, tracks)
+            found = choose_track(path.name, name, channel, list(waves), what=" with samples")
+            tracks[name] = as_channel(waves[found].track(start_s), found, name, channel)
+        return Record(record_id, self._finder.find([record_id])[record_id], tracks)
 
     def _path(self, record_id: str) -> Path:
         return self._files.get(record_id, self.folder / f"{record_id}.vital")
@@ -122,7 +127,7 @@ class _Wave:
     sampling_hz: float
     packets: Sequence[tuple[float, NDArray[np.float32]]]
 
-    def track(self, clock_start_s: float, unit: str) -> Track:
+    def track(self, clock_start_s: float) -> Track:
         """Return the samples on one line of time, NaN between packets that do not join."""
         packets = sorted(self.packets, key=lambda packet: packet[0])
         start_s = packets[0][0]
@@ -143,7 +148,7 @@ class _Wave:
             if place < end < n_samples:
                 samples[end] = np.nan  # two packets overlap: their joint is no joint
             end = max(end, place + len(values))
-        return Track(samples, self.sampling_hz, self.unit or unit, start_s - clock_start_s)
+        return Track(samples, self.sampling_hz, self.unit, start_s - clock_start_s)
 
 
 def _read_waves(path: Path, wanted: set[str]) -> tuple[dict[str, _Wave], float]:
@@ -227,32 +232,3 @@ def _damaged(path: Path, why: str) -> DataError:
     return DataError(
         f"{path.name} is truncated or damaged: {why}", hint="copy or download the file again"
     )
-
-
-def _read_cases(path: Path) -> dict[str, str] | None:
-    """Return the subject of each case, or None where there is no table."""
-    if not path.is_file():
-        return None
-    try:
-        # Spreadsheets like to start a file with a byte-order mark.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} can't be read: {error}") from None
-    _require_columns(path, rows, ("caseid", "subjectid"))
-    subjects: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        case, subject = (row["caseid"] or "").strip(), (row["subjectid"] or "").strip()
-        if not case or not subject:
-            raise DataError(f"{path.name} line {line}: caseid {case!r}, subjectid {subject!r}")
-        if subjects.get(case, subject) != subject:
-            raise DataError(f"{path.name} gives case {case} two subjects")
-        subjects[case] = subject
-    return subjects
-
-
-def _require_columns(path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> None:
-    missing = [name for name in columns if rows and name not in rows[0]]
-    if missing or not rows:
-        found = ", ".join(rows[0]) if rows else "no rows"
-        raise DataError(f"{path} needs the columns {', '.join(columns)}; it has {found}")

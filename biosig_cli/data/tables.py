@@ -1,0 +1,91 @@
+"""Tables that people keep beside recordings: CSV, TSV or Parquet, every cell as text."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from biosig_cli.core.errors import DataError
+
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
+"""How tables write that there is no value, in lower case."""
+
+Table = dict[str, list[str]]
+"""Cells of each column, by the column's name; all are stripped of spaces."""
+
+
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
+    """Return a table's columns; a byte-order mark and spaces round names and cells are no part.
+
+    Args:
+        path: The file; its ending tells the format.
+        columns: Columns that it must have.
+
+    Raises:
+        DataError: If it can't be read, or lacks one of them.
+    """
+    if not path.is_file():
+        beside = sorted(each.name for each in path.parent.glob(f"*{path.suffix}"))[:5]
+        raise DataError(
+            f"no table {path.name} in {path.parent}"
+            + (f"; there are {', '.join(beside)}" if beside else ""),
+            hint="give its path from the folder of the recordings",
+        )
+    table = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+    lacking = [name for name in columns if name not in table]
+    if lacking:
+        raise DataError(
+            f"{path.name} needs the columns {', '.join(columns)}; it has "
+            f"{', '.join(table) or 'none'}",
+            hint=f"there is no {' and no '.join(map(repr, lacking))}: name it as the table does",
+        )
+    return table
+
+
+def table_columns(path: Path) -> list[str]:
+    """Return the names of a table's columns; empty where there is no such table."""
+    return list(read_table(path)) if path.is_file() else []
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell stands for no value."""
+    return cell.lower() in MISSING
+
+
+def _read_text(path: Path) -> Table:
+    try:
+        # Spreadsheets like to start a file with a byte-order mark.
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = file.readline()
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=_delimiter(path, first)) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path.name} can't be read as a table: {error}") from None
+    names = [name.strip() for name in rows[0]] if rows else []
+    twice = sorted({name for name in names if names.count(name) > 1 and name})
+    if twice:
+        raise DataError(f"{path.name} has two columns called {twice[0]!r}", hint="rename one")
+    return {
+        name: [row[place].strip() if place < len(row) else "" for row in rows[1:]]
+        for place, name in enumerate(names)
+        if name
+    }
+
+
+def _delimiter(path: Path, first: str) -> str:
+    if path.suffix == ".tsv":
+        return "\t"
+    return max(",;\t", key=first.count)
+
+
+def _read_parquet(path: Path) -> Table:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"{path.name} can't be read as a table: {error}") from None
+    return {
+        name.strip(): ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
