@@ -6,10 +6,10 @@ Services are imported inside the commands, so that `biosig --help` answers at on
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer import Option
+from typer import Argument, Option
 
 if TYPE_CHECKING:
     from biosig_cli.core.errors import BiosigError
@@ -39,6 +39,9 @@ Device = Annotated[
 ]
 DataDir = Annotated[
     Path | None, Option(help="Folder with the window stores. [default: data/vitaldb_windows]")
+]
+HashSubjects = Annotated[
+    bool, Option("--hash-subjects", help="Pseudonyms for ids. [key: $BIOSIG_SUBJECT_KEY]")
 ]
 
 # What every command that trains takes.
@@ -100,6 +103,7 @@ def prepare_splits(
     output: Annotated[Path | None, Option(help="Folder of the split file. [default: data]")] = None,
     seed: Seed = None,
     source: Source = None,
+    hash_subjects: HashSubjects = False,
 ) -> None:
     """Split subjects, never cases, into train, val and test (70 / 15 / 15).
 
@@ -121,6 +125,7 @@ def prepare_splits(
             "output": output,
             "seed": seed,
             "source": source,
+            "hash_subjects": hash_subjects or None,
         },
     )
     prepare_splits(loaded, Reporter())
@@ -155,19 +160,20 @@ def build_windows(
     format: Annotated[
         str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
     ] = None,
+    hash_subjects: HashSubjects = False,
 ) -> None:
     """Cut recordings into windows: resampled, filtered, judged one by one, stored.
 
     Example: `biosig build-windows --split all --outdir data/vitaldb_windows`
     """
-    from biosig_cli.core.config import load_config
+    from biosig_cli.core.config import load_config, part_of
     from biosig_cli.core.progress import Reporter
     from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 
     loaded = load_config(
         BuildWindowsConfig,
         file=config,
-        parts=_part_of(channels_yaml, "channels", "sets") | _part_of(windows_yaml, "windows"),
+        parts=part_of(channels_yaml, "channels", "sets") | part_of(windows_yaml, "windows"),
         settings=settings or (),
         flags={
             "channel_set": channel_set,
@@ -177,6 +183,7 @@ def build_windows(
             "source": source,
             "workers": workers,
             "format": format,
+            "hash_subjects": hash_subjects or None,
         },
     )
     build_windows(loaded, Reporter())
@@ -265,6 +272,43 @@ def pretrain(
 
 
 @app.command()
+def audit(
+    stores: Annotated[
+        list[Path] | None,
+        Argument(metavar="STORE...", help="Folders with train, val, test; stores; .npz files."),
+    ] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    pretrained: Annotated[
+        list[Path] | None,
+        Option(metavar="RUN|CHECKPOINT", help="Its training data must not be in test; repeatable."),
+    ] = None,
+    output: Annotated[Path | None, Option(help="A .csv or .json file for all findings.")] = None,
+    quick: Annotated[bool, Option("--quick", help="Read no sample: compare no waveforms.")] = False,
+) -> None:
+    """Look for leakage: subjects, moments and waveforms in two splits, and damage. Exits 6.
+
+    Example: `biosig audit data/vitaldb_windows --pretrained artifacts/foundation_model`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.services.audit import AuditConfig, audit
+
+    loaded = load_config(
+        AuditConfig,
+        file=config,
+        settings=settings or (),
+        flags={
+            "stores": stores or None,
+            "pretrained": pretrained or None,
+            "output": output,
+            "quick": quick or None,
+        },
+    )
+    audit(loaded, Reporter())
+
+
+@app.command()
 def smoke(
     config: ConfigFile = None,
     settings: Settings = None,
@@ -299,21 +343,6 @@ def smoke(
     smoke(loaded, Reporter())
 
 
-def _part_of(file: str | None, *keys: str) -> dict[str, Any]:
-    """Return the parts called `keys` of a recipe."""
-    if file is None:
-        return {}
-    from biosig_cli.core.config import find_config, read_file
-    from biosig_cli.core.errors import ConfigError
-
-    data = read_file(find_config(file))
-    if keys[0] not in data:
-        raise ConfigError(
-            f"{file} has no `{keys[0]}:`", hint=f"it has {', '.join(data) or 'nothing'}"
-        )
-    return {key: data[key] for key in keys if key in data}
-
-
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
@@ -326,41 +355,16 @@ def _config_of_run(config: str | None, folder: Path | None, *, resume: bool) -> 
     return config
 
 
-_OLDER_FORMS = {
-    "--no-amp": "--precision fp32",
-    "--pretrain-channels": "nothing: the checkpoint knows its channels",
-    "--finetune-channels": "--channels ACC_X,ACC_Y,ACC_Z,PPG,ECG",
-    "--multiprocess": "--workers N",
-    "--save-interval": "--save-every N",
-    "--log-interval": "--log-every N",
-}
-
-
-def _older_form(arguments: Sequence[str]) -> str:
-    """Return today's form of an option that older tools had, if one was typed."""
-    for older, today in _OLDER_FORMS.items():
-        if older in arguments:
-            return f"{older} is now {today}"
-    if "--channels" in arguments:
-        rest = list(arguments[arguments.index("--channels") + 1 :])
-        names = [name for name in rest[: _first_option(rest)] if not name.startswith("-")]
-        if len(names) > 1:
-            return f"channels are one word now: --channels {','.join(names)}"
-    return ""
-
-
-def _first_option(words: Sequence[str]) -> int:
-    return next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run the command in `arguments` and return its exit code."""
+    from biosig_cli.core.older_forms import older_form
+
     try:
         code = typer.main.get_command(app).main(
             list(arguments) or ["--help"], prog_name="biosig", standalone_mode=False
         )
     except typer.TyperException as error:
-        hint = _older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
+        hint = older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
         return _fail(error.format_message(), hint, 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("stopped", "", 130)

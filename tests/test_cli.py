@@ -21,7 +21,9 @@ def test_help_imports_no_torch() -> None:
     assert "prepare-splits" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["prepare-splits", "build-windows", "pretrain", "smoke"])
+@pytest.mark.parametrize(
+    "command", ["prepare-splits", "build-windows", "pretrain", "audit", "smoke"]
+)
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,6 +67,8 @@ def test_older_form_is_refused_with_todays(
         ("prepare-splits --mode quick", 2, "fasttrack"),
         ("build-windows --split-file nowhere.json", 3, "prepare-splits"),
         ("build-windows --windows-yaml channels", 2, "windows"),
+        ("audit nowhere", 3, "build-windows"),
+        ("audit", 2, "stores"),
         ("smoke --data-dir nowhere", 3, "build-windows"),
     ],
 )

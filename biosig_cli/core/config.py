@@ -22,6 +22,7 @@ COMMANDS = (
     "inflate",
     "finetune",
     "evaluate",
+    "audit",
     "smoke",
 )
 C = TypeVar("C", bound="Config")
@@ -124,6 +125,22 @@ def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
     foreign = set(COMMANDS) | (set(SHARED) - set(cls.recipe_parts) if is_recipe else set())
     own = {key: value for key, value in data.items() if key not in foreign}
     return own | (data.get(command_of(cls)) or {})
+
+
+def part_of(file: str | None, *keys: str) -> dict[str, Any]:
+    """Return the parts called `keys` of a recipe, nothing where no file is given.
+
+    Raises:
+        ConfigError: If it lacks the first of them.
+    """
+    if file is None:
+        return {}
+    data = read_file(find_config(file))
+    if keys[0] not in data:
+        raise ConfigError(
+            f"{file} has no `{keys[0]}:`", hint=f"it has {', '.join(data) or 'nothing'}"
+        )
+    return {key: data[key] for key in keys if key in data}
 
 
 def command_of(cls: type[Config]) -> str:
@@ -230,7 +247,8 @@ def _explain(cls: type[Config], problem: Any) -> str:
 
 def _meant(cls: type[Config], path: list[str]) -> str | None:
     """Return the path that a misspelt one may stand for."""
-    known = list(_paths(cls))
+    # Of two keys of one name the outer is meant more often.
+    known = sorted(_paths(cls), key=lambda name: name.count("."))
     by_name: dict[str, str] = {}
     for name in known:
         by_name.setdefault(name.rsplit(".", 1)[-1], name)

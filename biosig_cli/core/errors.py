@@ -39,6 +39,12 @@ class TrainingError(BiosigError):
     exit_code = 5
 
 
+class LeakageError(BiosigError):
+    """What is to be scored was seen in training, or can't be trusted to be unseen."""
+
+    exit_code = 6
+
+
 class InterruptedRunError(BiosigError):
     """The user stopped the command; what was done so far is saved."""
 
