@@ -41,8 +41,9 @@ format: setup  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## time the training step against a bare loop
+bench: setup  ## time the training step against a bare loop, and score the gate of quality
 	$(BIN)/python benchmarks/train.py
+	$(BIN)/python benchmarks/quality_gate.py
 
 clean:  ## remove what can be made again, but no results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
