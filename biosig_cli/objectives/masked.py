@@ -81,6 +81,9 @@ class Masked(Objective):
     ) -> None:
         super().__init__()
         self.decoder = nn.Linear(encoder.width, encoder.patch_length)
+        # The first answer is zero, the mean of the visible signal: training only improves on it.
+        nn.init.zeros_(self.decoder.weight)
+        nn.init.zeros_(self.decoder.bias)
         self.n_hidden = n_hidden
         self.mask_type = mask_type
         self.span = span

@@ -199,6 +199,11 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     ]
     title = f"hidden patches of {config.data_dir}/val, epoch {result.best_epoch}"
     reporter.table(title, ("answer", "masked MSE", "of zero"), rows)
+    if msm >= min(zero, line):
+        reporter.warn(
+            "the encoder is no better than a trivial answer on subjects it has not seen; "
+            "it needs more subjects, more windows or longer training"
+        )
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
     reporter.fact("best", f"val_loss {result.best_val_loss:.4f}", which)
     reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")

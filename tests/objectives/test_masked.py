@@ -79,6 +79,11 @@ def test_zero_scores_the_mean_square_of_hidden_patches() -> None:
     torch.testing.assert_close(pretraining.eval()(batch).parts["zero"], expected)
 
 
+def test_first_answer_is_zero() -> None:
+    parts = make()[0].eval()(make_batch()).parts
+    assert parts["msm"] == parts["zero"]
+
+
 def test_masks_are_shared_over_channels_unless_asked_otherwise() -> None:
     keys = make_batch(64).key
     shared = make()[1].draw(keys, 2, 10)

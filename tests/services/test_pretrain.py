@@ -154,6 +154,14 @@ def test_what_gives_way_is_said(
         assert promised in said
 
 
+def test_encoder_that_is_no_better_than_a_trivial_answer_is_said_to_be(
+    windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = PlanConfig(epochs=1, batch_size=64, lr=1e-9, min_lr=0, warmup_epochs=0)
+    pretrain(make_config(windows, tmp_path / "run", plan=plan), Reporter())
+    assert "no better than a trivial answer" in capsys.readouterr().out
+
+
 def test_quick_try_is_at_most_five_epochs(windows: Path, tmp_path: Path) -> None:
     plan = PlanConfig(epochs=100, batch_size=64, warmup_epochs=1)
     config = make_config(windows, tmp_path / "run", fast=True, max_windows=4, plan=plan)
