@@ -12,6 +12,7 @@ import numpy as np
 
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
+from biosig_cli.data.dataset import SubjectFinder
 from biosig_cli.data.labels import LabelConfig
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.units import unit_factor
@@ -52,6 +53,26 @@ class Source(Protocol):
         Raises:
             DataError: If it can't be read or lacks one of them.
         """
+
+
+class RecordFolder:
+    """What every folder of recordings does alike: it names its records, and whose they are."""
+
+    _files: Mapping[str, Path]
+    """Where each record lies, by its id."""
+    _finder: SubjectFinder
+
+    def ids(self) -> list[str]:
+        """Return the ids of its records, numbers in numeric order."""
+        return sorted(self._files, key=natural_key)
+
+    def subjects(self) -> dict[str, str]:
+        """Return the subject of each record, by the record's id.
+
+        Raises:
+            DataError: If a pattern does not fit a name, or a table lacks a record.
+        """
+        return self._finder.find(self.ids())
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -20,10 +20,10 @@ from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
 from biosig_cli.data.labels import LabelConfig
 from biosig_cli.data.readers.base import (
+    RecordFolder,
     as_channel,
     choose_track,
     file_fingerprint,
-    natural_key,
     walk,
 )
 from biosig_cli.data.record import Record, Track
@@ -34,7 +34,7 @@ PARTICIPANTS = "participants.tsv"
 SUBJECT = "(sub-[^_]+)"
 
 
-class BidsPhysio:
+class BidsPhysio(RecordFolder):
     """A BIDS folder with physiological recordings of any length."""
 
     kind = "BIDS physio recordings"
@@ -62,18 +62,6 @@ class BidsPhysio:
     def is_in(folder: Path) -> bool:
         """Return whether a folder holds such recordings."""
         return next(iter(_recordings(folder)), None) is not None
-
-    def ids(self) -> list[str]:
-        """Return the ids of its records, numbers in numeric order."""
-        return sorted(self._files, key=natural_key)
-
-    def subjects(self) -> dict[str, str]:
-        """Return the subject of each record, by the record's id.
-
-        Raises:
-            DataError: If a record has none.
-        """
-        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the sizes of the recording and of the files that describe it."""

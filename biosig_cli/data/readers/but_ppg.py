@@ -15,10 +15,10 @@ from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
 from biosig_cli.data.labels import LabelConfig
 from biosig_cli.data.readers.base import (
+    RecordFolder,
     as_channel,
     choose_track,
     file_fingerprint,
-    natural_key,
     walk,
 )
 from biosig_cli.data.readers.wfdb_folder import (
@@ -42,7 +42,7 @@ SIGNAL_LINE = re.compile(
 )
 
 
-class ButPpg:
+class ButPpg(RecordFolder):
     """A folder in the tree of BUT PPG."""
 
     kind = "BUT PPG tree"
@@ -51,7 +51,7 @@ class ButPpg:
     def __init__(self, folder: Path, dataset: DatasetConfig | None = None) -> None:
         stated = dataset or DatasetConfig()
         self.folder, self.licence = folder, stated.licence
-        self._folders = {path.name: path for path in _record_folders(folder)}
+        self._files = {path.name: path for path in _record_folders(folder)}
         self._finder = SubjectFinder(folder, dataset, pattern=SUBJECT)
         self.subject_origin = self._finder.origin
         about = table_columns(folder / INFO_TABLE)
@@ -62,18 +62,6 @@ class ButPpg:
     def is_in(folder: Path) -> bool:
         """Return whether a folder holds such recordings."""
         return bool(_record_folders(folder, first_only=True))
-
-    def ids(self) -> list[str]:
-        """Return the ids of its records, numbers in numeric order."""
-        return sorted(self._folders, key=natural_key)
-
-    def subjects(self) -> dict[str, str]:
-        """Return the subject of each record, by the record's id.
-
-        Raises:
-            DataError: If a record has none.
-        """
-        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the sizes of the record's files."""
@@ -103,7 +91,7 @@ class ButPpg:
         return Record(record_id, subject, tracks, tuple(notes))
 
     def _header(self, record_id: str, part: str) -> Path:
-        folder = self._folders.get(record_id, self.folder / record_id)
+        folder = self._files.get(record_id, self.folder / record_id)
         return folder / f"{record_id}_{part}.hea"
 
 

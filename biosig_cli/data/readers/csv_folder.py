@@ -10,9 +10,9 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, FileConfig, SubjectFinder, read_dataset
 from biosig_cli.data.readers.base import (
+    RecordFolder,
     as_channel,
     file_fingerprint,
-    natural_key,
     records_by_id,
 )
 from biosig_cli.data.readers.rates import simple_rate
@@ -25,7 +25,7 @@ MAX_RATE_ERROR = 0.02
 """A stated rate that differs more than this from the time stamps is a mistake, not jitter."""
 
 
-class CsvFolder:
+class CsvFolder(RecordFolder):
     """A folder of files with columns that a `DatasetConfig` describes."""
 
     def __init__(self, folder: Path, dataset: DatasetConfig) -> None:
@@ -39,18 +39,6 @@ class CsvFolder:
         self._finder = SubjectFinder(folder, dataset, each="file")
         self.subject_origin = self._finder.origin
         self.labels, self.attributes = dataset.labels, dataset.attributes
-
-    def ids(self) -> list[str]:
-        """Return the ids of its records, numbers in numeric order."""
-        return sorted(self._files, key=natural_key)
-
-    def subjects(self) -> dict[str, str]:
-        """Return the subject of each record, by the record's id.
-
-        Raises:
-            DataError: If the pattern does not fit a file's name, or the table lacks a record.
-        """
-        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the size of the record's file."""

@@ -20,7 +20,12 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder, SubjectTableConfig
 from biosig_cli.data.labels import LabelConfig
-from biosig_cli.data.readers.base import as_channel, choose_track, file_fingerprint, natural_key
+from biosig_cli.data.readers.base import (
+    RecordFolder,
+    as_channel,
+    choose_track,
+    file_fingerprint,
+)
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.tables import table_columns
 
@@ -57,7 +62,7 @@ JOIN_TOLERANCE_S = 0.05
 """Packets are stamped by a computer's clock; they follow each other unless it is off by more."""
 
 
-class VitalFolder:
+class VitalFolder(RecordFolder):
     """A folder of `.vital` files, with a table `cases.csv` of their subjects where there is one."""
 
     kind = ".vital files"
@@ -82,18 +87,6 @@ class VitalFolder:
     def is_in(folder: Path) -> bool:
         """Return whether a folder holds such recordings."""
         return any(folder.glob("*.vital"))
-
-    def ids(self) -> list[str]:
-        """Return the ids of its records, numbers in numeric order."""
-        return sorted(self._files, key=natural_key)
-
-    def subjects(self) -> dict[str, str]:
-        """Return the subject of each record, by the record's id.
-
-        Raises:
-            DataError: If `cases.csv` lacks one.
-        """
-        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the size of the record's file."""

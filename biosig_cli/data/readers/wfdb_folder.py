@@ -18,10 +18,10 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
 from biosig_cli.data.readers.base import (
+    RecordFolder,
     as_channel,
     choose_track,
     file_fingerprint,
-    natural_key,
     records_by_id,
     walk,
 )
@@ -38,7 +38,7 @@ WFDB_ERRORS = (ValueError, IndexError, KeyError, TypeError, AttributeError, Runt
 """What the package raises on headers and signal files that make no sense."""
 
 
-class WfdbFolder:
+class WfdbFolder(RecordFolder):
     """A folder of WFDB records, in it or in folders below."""
 
     kind = "WFDB records"
@@ -58,18 +58,6 @@ class WfdbFolder:
     def is_in(folder: Path) -> bool:
         """Return whether a folder holds such recordings."""
         return next(walk(folder, "*.hea"), None) is not None
-
-    def ids(self) -> list[str]:
-        """Return the ids of its records, numbers in numeric order."""
-        return sorted(self._files, key=natural_key)
-
-    def subjects(self) -> dict[str, str]:
-        """Return the subject of each record, by the record's id.
-
-        Raises:
-            DataError: If a record has none.
-        """
-        return self._finder.find(self.ids())
 
     def fingerprint(self, record_id: str) -> str:
         """Return the sizes of the record's files."""
