@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from biosig_cli import __version__
 from biosig_cli.catalog import open_source
 from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
-from biosig_cli.core.config import Config
+from biosig_cli.core.config import Config, differences
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Environment, Machine, choose_workers
@@ -270,18 +270,10 @@ def _finished(build: _Build, reporter: Reporter) -> SplitWindows | None:
 
 
 def _difference(manifest: Mapping[str, Any], build: _Build) -> str:
-    old, new = _flat(manifest.get("recipe", {})), _flat(build.recipe.dump())
-    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    said = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed[:3]]
-    return ": " + "; ".join(said) if said else f" (biosig {manifest.get('biosig_version')})"
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        is_group = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
-    return flat
+    changed = differences(manifest.get("recipe", {}), build.recipe.dump())
+    return (
+        ": " + "; ".join(changed[:3]) if changed else f" (biosig {manifest.get('biosig_version')})"
+    )
 
 
 def _pack(build: _Build, skipped: Mapping[str, str]) -> SplitWindows:

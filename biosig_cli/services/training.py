@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, cast
 from pydantic import Field
 
 from biosig_cli.core.artifacts import read_json
-from biosig_cli.core.config import Config
+from biosig_cli.core.config import Config, differences
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import (
@@ -188,11 +188,10 @@ def unfinished(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any
     if content is not None:
         before |= {f"{name} windows": part["digest"] for name, part in content["data"].items()}
         now |= {f"{name} windows": part["digest"] for name, part in data.items()}
-    changed = [
-        f"{name}: {_short(before.get(name))} then, {_short(now.get(name))} now"
-        for name in now
-        if name not in FREE_ON_RESUME and before.get(name) != now.get(name)
-    ]
+    changed = differences(
+        {name: value for name, value in before.items() if name not in FREE_ON_RESUME},
+        {name: value for name, value in now.items() if name not in FREE_ON_RESUME},
+    )
     if changed:
         raise ConfigError(
             f"{config.output_dir} holds a run with other settings:\n" + "\n".join(changed),
@@ -205,8 +204,3 @@ def peak_memory_gb() -> float:
     """Return the most memory that this process held."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) < 200 else text[:200] + "..."

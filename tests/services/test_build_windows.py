@@ -200,7 +200,7 @@ def test_parts_of_another_recipe_are_not_mixed_in(prepared, tmp_path, monkeypatc
             build(tmp_path)
     result = build(tmp_path, windows={"step_s": 5.0})
     assert result.n_windows == 35  # seven windows a case, not a mixture of seven and four
-    with pytest.raises(ConfigError, match=r"windows\.step_s was 5\.0, now 10\.0"):
+    with pytest.raises(ConfigError, match=r"windows\.step_s: 5\.0 then, 10\.0 now"):
         build(tmp_path)
 
 

@@ -118,10 +118,13 @@ def test_resumed_run_equals_the_straight_one(
 def test_resume_with_other_settings_is_refused_showing_them(
     finished: PretrainResult, windows: Path
 ) -> None:
-    config = make_config(windows, finished.folder, seed=7, num_workers=1)
+    plan = PlanConfig(epochs=2, batch_size=8, lr=1e-3, warmup_epochs=1)
+    config = make_config(windows, finished.folder, seed=7, num_workers=1, plan=plan)
     with pytest.raises(ConfigError, match="seed: 42 then, 7 now") as caught:
         pretrain(config, QUIET, resume=True)
+    assert "plan.lr: 0.002 then, 0.001 now" in str(caught.value)
     assert "num_workers" not in str(caught.value)
+    assert "plan.epochs" not in str(caught.value)
 
 
 def test_missing_store_names_the_path_and_the_commands(tmp_path: Path) -> None:
