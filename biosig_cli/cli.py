@@ -11,6 +11,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
+from biosig_cli.flags import (
+    Accumulate,
+    BatchSize,
+    Channels,
+    ConfigFile,
+    DataDir,
+    Device,
+    Epochs,
+    Fast,
+    HashSubjects,
+    Keep,
+    LearningRate,
+    LogEvery,
+    MaxWindows,
+    NumWorkers,
+    OutputDir,
+    Patience,
+    Precision,
+    Resume,
+    SaveEvery,
+    Seed,
+    Settings,
+    Source,
+    WarmupEpochs,
+    WeightDecay,
+)
+
 if TYPE_CHECKING:
     from biosig_cli.core.errors import BiosigError
 
@@ -21,53 +48,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ConfigFile = Annotated[
-    str | None, Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config.")
-]
-Settings = Annotated[
-    list[str] | None,
-    Option("--set", metavar="KEY.SUB=VALUE", help="Any setting, by its path; may be repeated."),
-]
-Seed = Annotated[int | None, Option(help="What every random draw starts from. [default: 42]")]
-Source = Annotated[
-    str | None,
-    Option(metavar="FOLDER|vitaldb", help="Where recordings come from. [default: $BIOSIG_DATA]"),
-]
-Device = Annotated[
-    str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
-]
-DataDir = Annotated[
-    Path | None, Option(help="Folder with the window stores. [default: data/vitaldb_windows]")
-]
-HashSubjects = Annotated[
-    bool, Option("--hash-subjects", help="Pseudonyms for ids. [key: $BIOSIG_SUBJECT_KEY]")
-]
-
-# What every command that trains takes.
-OutputDir = Annotated[Path | None, Option(help="Run folder.")]
-Channels = Annotated[
-    str | None, Option(metavar="PPG,ECG", help="Channels by name. [default: all of the store]")
-]
-Epochs = Annotated[int | None, Option(help="Passes over the windows; bounds the whole run.")]
-BatchSize = Annotated[int | None, Option(help="Windows in a batch.")]
-Accumulate = Annotated[int | None, Option(help="Batches that make one step.")]
-LearningRate = Annotated[float | None, Option("--lr", help="Highest learning rate.")]
-WeightDecay = Annotated[float | None, Option(help="Decay of weight matrices.")]
-WarmupEpochs = Annotated[float | None, Option(help="Epochs over which the learning rate rises.")]
-Patience = Annotated[int | None, Option(help="Stop after so many epochs without a better one.")]
-Precision = Annotated[
-    str | None, Option(metavar="auto|fp32|bf16|fp16", help="What to compute in. [default: auto]")
-]
-NumWorkers = Annotated[int | None, Option(help="Processes that read windows ahead. [default: 0]")]
-MaxWindows = Annotated[int | None, Option(help="Use at most so many windows of each split.")]
-LogEvery = Annotated[int | None, Option(help="Steps between lines of metrics.jsonl.")]
-SaveEvery = Annotated[int | None, Option(help="Epochs between checkpoints that stay.")]
-Keep = Annotated[int | None, Option(help="How many of those stay. [default: all]")]
-Resume = Annotated[bool, Option("--resume", help="Go on with the run in --output-dir.")]
-Fast = Annotated[
-    bool, Option("--fast", help="At most 1,000 training and 200 validation windows, 5 epochs.")
-]
 
 
 def _version(asked: bool) -> None:

@@ -18,6 +18,7 @@ FLOORS = {
     "tasks": 4,
     "catalog": 5,
     "services": 6,
+    "flags": 6,
     "cli": 7,
     "__main__": 8,
 }

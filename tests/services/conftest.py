@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from biosig_cli.core.progress import Reporter
-from biosig_cli.services import build_windows as building
+from biosig_cli.services import split_store
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
 from tests.recordings import write_case
@@ -32,4 +32,4 @@ def pages_are_drawn_where_they_are_tested(
 ) -> None:
     """Leave the page about quality out elsewhere: it takes longer than the windows of a test."""
     if not request.module.__name__.endswith("test_windows_report"):
-        monkeypatch.setattr(building, "write_quality", lambda *_, **__: None)
+        monkeypatch.setattr(split_store, "write_quality", lambda *_, **__: None)

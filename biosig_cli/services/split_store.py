@@ -1,0 +1,212 @@
+"""The store of one split: records to parts, parts to shards, and what the manifest says."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biosig_cli import __version__
+from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
+from biosig_cli.core.config import differences
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.core.progress import Reporter
+from biosig_cli.core.runtime import Machine, choose_workers
+from biosig_cli.data.parts import pack, write_skipped
+from biosig_cli.data.pseudonyms import hide_in, is_hidden, pseudonym
+from biosig_cli.data.readers.base import Source
+from biosig_cli.data.splits import Splits
+from biosig_cli.data.store import MANIFEST, WindowStore
+from biosig_cli.data.windows import WindowRecipe
+from biosig_cli.data.work import Maker, Task, make_parts
+from biosig_cli.services.labelling import Labelling, label_facts
+from biosig_cli.services.windows_report import draw_some, write_quality
+
+N_SAID = 5
+"""Skipped cases that are named on screen; all are in skipped.csv."""
+
+
+@dataclass(frozen=True)
+class SplitWindows:
+    """The store of one split."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def n_windows(self) -> int:
+        """Windows that were kept."""
+        return int(self.manifest["n_windows"])
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why a record could not be used, by its id."""
+        return dict(self.manifest["skipped"])
+
+
+@dataclass(frozen=True)
+class Build:
+    """What it takes to build the store of one split."""
+
+    folder: Path
+    split: str
+    splits: Splits
+    source: Source
+    source_path: str
+    recipe: WindowRecipe
+    labelling: Labelling
+    label_channels_allowed: bool
+    key: str
+    """Key of the pseudonyms."""
+
+    @property
+    def cases(self) -> list[str]:
+        """Ids of the records in the split."""
+        return self.splits.cases[self.split]
+
+    @property
+    def recipe_digest(self) -> str:
+        """What identifies how windows are made."""
+        return _digest([FORMAT, __version__, self.recipe.dump()])
+
+    @property
+    def input_digest(self) -> str:
+        """What identifies what they are made of."""
+        inputs = [[case, self.splits.subjects[case], self._mark(case)] for case in self.cases]
+        known = self.labelling.mark(self.cases)
+        return _digest([inputs, known, self.label_channels_allowed, is_hidden(self.splits)])
+
+    def part(self, case: str) -> Path:
+        """Where the windows of a case wait until all are there; another recipe, another place."""
+        return self.folder / f"parts-{self.recipe_digest}" / f"{case}-{self._mark(case)}.npz"
+
+    def name(self, case: str) -> str:
+        """Return what a case is called in the store; its id may hold its subject's."""
+        return pseudonym(case, self.key) if is_hidden(self.splits) else case
+
+    def reason(self, case: str, reason: str) -> str:
+        """Return why a case was skipped, in words that may stand beside the store."""
+        return hide_in(reason, case, self.key) if is_hidden(self.splits) else reason
+
+    def _mark(self, case: str) -> str:
+        return _digest([self.splits.subjects[case], self.source.fingerprint(case)])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitWindows:
+    """Make the store of one split; parts of cases that are there already are kept.
+
+    Raises:
+        ConfigError: If the folder holds windows of another recipe.
+        DataError: If a part can't be written.
+    """
+    done = _finished(build, reporter)
+    if done is not None:
+        return done
+    waiting = [case for case in build.cases if not build.part(case).is_file()]
+    n_kept_parts = len(build.cases) - len(waiting)
+    if n_kept_parts:
+        reporter.say(f"{build.split}: {n_kept_parts} of {len(build.cases)} cases were done before")
+    skipped: dict[str, str] = {}
+    tasks = [
+        Task(case, build.splits.subjects[case], build.part(case), build.name(case))
+        for case in waiting
+    ]
+    maker = Maker(build.source, build.recipe)
+    chosen = choose_workers(workers, len(tasks), Machine.detect(devices=False))
+    if tasks:
+        reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
+    with reporter.progress(f"{build.split}: cases", len(tasks)) as advance:
+        for case, reason in make_parts(tasks, maker, n_workers=int(chosen.value)):
+            advance(note=case)
+            if reason:
+                skipped[case] = reason
+                if len(skipped) <= N_SAID:
+                    reporter.warn(f"case {case} skipped: {reason}")
+    return _pack(build, skipped)
+
+
+def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
+    """Return the store where it is complete and of this recipe; None where there is work."""
+    if not (build.folder / MANIFEST).is_file():
+        return None
+    manifest = read_json(build.folder / MANIFEST)
+    if manifest.get("recipe_digest") != build.recipe_digest:
+        raise ConfigError(
+            f"{build.folder} holds windows of another recipe{_difference(manifest, build)}",
+            hint="choose another --outdir, or delete the folder to build it again",
+        )
+    if manifest.get("input_digest") == build.input_digest:
+        reporter.say(f"{build.split}: complete, nothing to do ({build.folder})")
+        return SplitWindows(build.folder, manifest)
+    reporter.say(f"{build.split}: its recordings or subjects have changed, so it is built again")
+    (build.folder / MANIFEST).unlink()
+    return None
+
+
+def _difference(manifest: Mapping[str, Any], build: Build) -> str:
+    changed = differences(manifest.get("recipe", {}), build.recipe.dump())
+    return (
+        ": " + "; ".join(changed[:3]) if changed else f" (biosig {manifest.get('biosig_version')})"
+    )
+
+
+def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
+    recipe, spec = build.recipe.dump(), build.recipe.spec
+    used = [case for case in build.cases if case not in skipped]
+    known = build.labelling.known(used, spec.duration_s)
+    packed = pack([build.part(case) for case in used], build.folder, known)
+    named = {build.name(case): build.reason(case, why) for case, why in skipped.items()}
+    case_of = {build.name(case): case for case in build.cases}
+    manifest = {
+        "format": FORMAT,
+        "split": build.split,
+        "n_windows": packed.n_windows,
+        "hours": round(packed.n_windows * spec.duration_s / 3600, 4),
+        "spec": spec.dump(),
+        "normalization": recipe["windows"]["normalization"],
+        "filters": {name: channel["filter"] for name, channel in recipe["channels"].items()},
+        "source": {
+            "path": build.source_path,
+            "kind": build.source.kind,
+            "licence": build.source.licence or "not stated by the source",
+        },
+        "n_cases": len(build.cases),
+        "subjects": packed.subjects,
+        "cut": packed.n_cut,
+        "kept": packed.n_windows,
+        "dropped": packed.dropped,
+        "skipped": named,
+        "label_channels_allowed": build.label_channels_allowed,
+        "hash_subjects": build.splits.meta.get("hash_subjects"),
+        "shards": packed.shards,
+        "index": packed.index,
+        "recipe": recipe,
+        "recipe_digest": build.recipe_digest,
+        "input_digest": build.input_digest,
+        **provenance("numpy", "scipy", "pyarrow", "sleepecg"),
+    }
+    subjects = {name: build.splits.subjects[case] for name, case in case_of.items()}
+    write_skipped(build.folder / "skipped.csv", named, subjects)
+    if packed.n_cut:
+        write_quality(
+            build.folder,
+            build.source,
+            build.recipe,
+            manifest,
+            case_of=case_of,
+            words=build.labelling.labels.words,
+        )
+    if packed.n_windows:
+        store = WindowStore(build.folder, spec, manifest, range(len(spec.channels)))
+        manifest |= label_facts(build.labelling.labels, store)
+        draw_some(build.folder, spec, manifest)
+        write_json(build.folder / MANIFEST, manifest)
+        for old in build.folder.glob("parts-*"):
+            shutil.rmtree(old)
+    return SplitWindows(build.folder, manifest)
