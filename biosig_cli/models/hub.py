@@ -43,8 +43,9 @@ def fetch_from_hub(repository: str, revision: str) -> Path:
 def _cached(repository: str, revision: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    paths = [try_to_load_from_cache(repository, file, revision=revision) for file in FILES]
-    return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) else None  # type: ignore[arg-type]
+    found = [try_to_load_from_cache(repository, file, revision=revision) for file in FILES]
+    paths = [path for path in found if isinstance(path, str)]
+    return Path(paths[0]).parent if len(paths) == len(FILES) else None
 
 
 def _ask(repository: str, revision: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from biosig_cli.core.artifacts import atomic_path
@@ -33,9 +34,9 @@ def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
         figure.savefig(temporary, dpi=110, format="png")
 
 
-def _draw_trivial(axis: object, history: Mapping[str, list[float]]) -> None:
+def _draw_trivial(axis: Axes, history: Mapping[str, list[float]]) -> None:
     for name, label in TRIVIAL.items():
         values = history.get(f"val_{name}")
         if values:
-            axis.axhline(values[-1], linestyle="--", color="tab:gray", alpha=0.7)  # type: ignore[attr-defined]
-            axis.annotate(label, (1, values[-1]), fontsize="x-small", va="bottom")  # type: ignore[attr-defined]
+            axis.axhline(values[-1], linestyle="--", color="tab:gray", alpha=0.7)
+            axis.annotate(label, (1, values[-1]), fontsize="x-small", va="bottom")
