@@ -347,7 +347,7 @@ def run(arguments: Sequence[str]) -> int:
         hint = older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
         return _fail(error.format_message(), hint, 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", "", 130)
+        return _fail("stopped", "run the same command again: what is finished is kept", 130)
     except Exception as error:
         if not _is_ours(error):
             raise

@@ -70,6 +70,7 @@ def test_older_form_is_refused_with_todays(
         ("audit nowhere", 3, "build-windows"),
         ("audit", 2, "stores"),
         ("smoke --data-dir nowhere", 3, "build-windows"),
+        ("audit", 2, "stores: needed, and not given"),
     ],
 )
 def test_wrong_line_gives_its_code_and_what_to_do(

@@ -257,8 +257,9 @@ def _explain(cls: type[Config], problem: Any) -> str:
         message = str(problem["ctx"]["error"])
         return f"{path}: {message}" if path else message
     if problem["type"] != "extra_forbidden":
-        found = "" if problem["type"] == "missing" else f", found {problem['input']!r}"
-        return f"{path}: {problem['msg']}{found}"
+        if problem["type"] == "missing":
+            return f"{path}: needed, and not given"
+        return f"{path}: {problem['msg']}, found {problem['input']!r}"
     meant = _meant(cls, [str(part) for part in problem["loc"]])
     return f"{path}: unknown key" + (f", did you mean {meant}?" if meant else "")
 
