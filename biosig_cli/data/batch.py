@@ -1,6 +1,7 @@
 """Windows, stacked, on their way to a model."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -13,23 +14,25 @@ class Batch:
         signal: (B, C, T) float32, normalized as the store says.
         window: (B,) int64, the row of each window in its store.
         key: (B,) int64, what random draws for each window start from; see `engine.draws`.
+        labels: By name, (B,) float32, NaN where it is not known.
     """
 
     signal: Tensor
     window: Tensor
     key: Tensor
+    labels: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.signal)
 
     def to(self, device: str) -> "Batch":
         """Return the batch on `device`."""
-        return Batch(
-            self.signal.to(device, non_blocking=True),
-            self.window.to(device, non_blocking=True),
-            self.key.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory, from where a GPU fetches without waiting."""
-        return Batch(self.signal.pin_memory(), self.window.pin_memory(), self.key.pin_memory())
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        labels = {name: change(values) for name, values in self.labels.items()}
+        return Batch(change(self.signal), change(self.window), change(self.key), labels)

@@ -1,7 +1,7 @@
 """Batches from a store: the same ones in the same order for the same seed and epoch."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from biosig_cli.data.batch import Batch
 from biosig_cli.engine.draws import window_keys
 
 Rows = NDArray[np.int64]
+Labels = Mapping[str, NDArray[np.float32]]
 
 
 class Windows(Protocol):
@@ -23,6 +24,9 @@ class Windows(Protocol):
     def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return windows (n, C, T)."""
 
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one value per window: `label_X`, `subject`, ..."""
+
 
 class Loader:
     """Batches of a store, for one epoch at a time.
@@ -32,7 +36,9 @@ class Loader:
         batch_size: Windows in a batch; the last one may be smaller, none is dropped.
         seed: What order and draws depend on, together with the epoch.
         shuffle: A new order each epoch; otherwise the same order and the same draws each time.
-        limit: At most this many windows, spread evenly over the store.
+        rows: The windows to take; all of the store if None.
+        labels: Labels that come with the windows, by name.
+        limit: At most this many windows, spread evenly over those.
         n_workers: Processes that read ahead; 0 reads in this one.
         pin: Keep batches in page-locked memory, for a GPU.
     """
@@ -44,6 +50,8 @@ class Loader:
         batch_size: int,
         seed: int,
         shuffle: bool,
+        rows: Rows | None = None,
+        labels: Sequence[str] = (),
         limit: int | None = None,
         n_workers: int = 0,
         pin: bool = False,
@@ -52,7 +60,10 @@ class Loader:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
-        self.rows = spread(len(store), limit)
+        taken = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
+        self.rows = taken[spread(len(taken), limit)]
+        # Once here rather than once in every worker.
+        self.labels = {name: store.column(f"label_{name}").astype(np.float32) for name in labels}
         self.n_workers = n_workers
         self.pin = pin
 
@@ -73,7 +84,7 @@ class Loader:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of `epoch` from number `start` on."""
-        dataset = _Reader(self.store, self.seed, epoch if self.shuffle else 0)
+        dataset = _Reader(self.store, self.labels, self.seed, epoch if self.shuffle else 0)
         yield from DataLoader(
             dataset,
             sampler=self.plan(epoch)[start:],
@@ -93,11 +104,12 @@ def spread(n_windows: int, limit: int | None) -> Rows:
 class _Reader(Dataset[Batch]):
     """Reads one batch at a time; an item is a batch, its index is the batch's rows."""
 
-    def __init__(self, store: Windows, seed: int, epoch: int) -> None:
-        self.store, self.seed, self.epoch = store, seed, epoch
+    def __init__(self, store: Windows, labels: Labels, seed: int, epoch: int) -> None:
+        self.store, self.labels, self.seed, self.epoch = store, labels, seed, epoch
 
     def __getitem__(self, rows: Rows | Sequence[int]) -> Batch:
         rows = np.asarray(rows, dtype=np.int64)
         window = torch.from_numpy(rows)
         signal = torch.from_numpy(self.store.read(rows))
-        return Batch(signal, window, window_keys(self.seed, self.epoch, window))
+        labels = {name: torch.from_numpy(values[rows]) for name, values in self.labels.items()}
+        return Batch(signal, window, window_keys(self.seed, self.epoch, window), labels)

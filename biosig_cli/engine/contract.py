@@ -15,10 +15,12 @@ class Losses:
     Attributes:
         total: () float32, the loss that is descended.
         parts: Named components and figures worth a column in the history, each () and detached.
+        outputs: In eval mode, what `Trainable.score` needs of each window, (B, ...) and detached.
     """
 
     total: Tensor
     parts: dict[str, Tensor] = field(default_factory=dict)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
 
 
 class AnyBatch(Protocol):
@@ -32,7 +34,15 @@ class AnyBatch(Protocol):
 
 
 class Trainable(nn.Module, ABC):
-    """Something that turns a batch into losses; in eval mode it may add figures to compare with."""
+    """Something that turns a batch into losses; in eval mode it may add figures to compare with.
+
+    Attributes:
+        monitor: The validation figure by which the best epoch is chosen.
+        higher_is_better: Whether more of it is better.
+    """
+
+    monitor: str = "loss"
+    higher_is_better: bool = False
 
     @abstractmethod
     def forward(self, batch: Any) -> Losses:
@@ -42,3 +52,11 @@ class Trainable(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules that a checkpoint holds, each as `<name>_state_dict`."""
+
+    def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return figures that only all windows together have, such as a rank statistic.
+
+        Args:
+            outputs: `Losses.outputs` of all validation windows, (N, ...) on the CPU.
+        """
+        return {}

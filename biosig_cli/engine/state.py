@@ -49,16 +49,36 @@ class State:
     """Losses of the current epoch, summed over windows."""
     n_windows: int = 0
     history: dict[str, list[float]] = field(default_factory=dict)
-    best_val_loss: float = math.inf
+    stage: int = 0
+    """Number of the stage that the training is in."""
+    stage_epoch: int = 0
+    """Epochs of that stage that are done."""
+    best: float | None = None
+    """The monitored validation figure of the best epoch; None before there is one."""
     best_epoch: int = 0
     is_finished: bool = False
+
+    @property
+    def best_val_loss(self) -> float:
+        """The validation loss of the best epoch."""
+        return self.history["val_loss"][self.best_epoch - 1] if self.best_epoch else math.inf
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a training ended."""
+    """How a training ended.
+
+    Attributes:
+        best_val_loss: The validation loss of the best epoch.
+        best: The monitored figure of the best epoch; the loss where nothing else is monitored.
+        best_epoch: Which epoch that was, counted from one.
+        n_epochs: Epochs trained.
+        history: Equally long lists by name.
+        duration_s: What it took this time.
+    """
 
     best_val_loss: float
+    best: float | None
     best_epoch: int
     n_epochs: int
     history: dict[str, list[float]]

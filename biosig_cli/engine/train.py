@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -29,6 +29,7 @@ from biosig_cli.engine.optimize import (
     make_scaler,
     make_schedule,
 )
+from biosig_cli.engine.stages import Stage, let_move, train_what_moves
 from biosig_cli.engine.state import Run, State, TrainResult
 from biosig_cli.engine.stop import Stop, stop_on_signals
 
@@ -48,19 +49,53 @@ class Batches(Protocol):
 
 
 class Training:
-    """A trainable and everything that moves it; `fit` is the loop."""
+    """A trainable and everything that moves it; `fit` is the loop.
+
+    Args:
+        trainable: What to train.
+        train: Batches to learn from.
+        val: Batches to choose the best epoch by.
+        plan: How long and how fast.
+        run: Where, and who is told.
+        stages: What moves when; everything all the time if there are none. Their epochs together
+            are those of the plan.
+    """
+
+    optimizer: AdamW
+    schedule: LambdaLR
 
     def __init__(
-        self, trainable: Trainable, train: Batches, val: Batches, plan: PlanConfig, run: Run
+        self,
+        trainable: Trainable,
+        train: Batches,
+        val: Batches,
+        plan: PlanConfig,
+        run: Run,
+        stages: Sequence[Stage] = (),
     ) -> None:
         self.trainable = trainable.to(run.device)
         self.train_data, self.val_data = train, val
         self.plan, self.run = plan, run
-        self.optimizer: AdamW = make_optimizer(trainable, plan, run.device)
+        self.stages = list(stages) or [Stage("everything", plan.epochs, plan.lr)]
         self.steps_per_epoch = math.ceil(len(train.plan(0)) / plan.accumulate)
-        self.schedule: LambdaLR = make_schedule(self.optimizer, plan, self.steps_per_epoch)
         self.scaler = make_scaler(run.precision)
         self.state = State()
+        self._enter(0)
+
+    def _enter(self, number: int) -> None:
+        """Begin a stage: what moves, its own optimizer, its own course of the learning rate."""
+        stage = self.stages[number]
+        let_move(self.trainable, stage.moves)
+        # A rise that was meant for the whole run may not fill a short stage.
+        warmup_epochs = min(self.plan.warmup_epochs, stage.epochs / 10)
+        if len(self.stages) == 1:
+            warmup_epochs = self.plan.warmup_epochs
+        plan = self.plan.model_copy(
+            update={"epochs": stage.epochs, "lr": stage.lr, "warmup_epochs": warmup_epochs}
+        )
+        self.optimizer = make_optimizer(self.trainable, plan, self.run.device)
+        self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)
+        self.state.stage, self.state.stage_epoch = number, 0
 
     def fit(self, *, stop_after: int | None = None) -> TrainResult:
         """Train to the end of the plan, or until it no longer gets better.
@@ -74,7 +109,7 @@ class Training:
         """
         start_s = time.monotonic()
         table = EpochTable(self.run.reporter)
-        n_steps = self.plan.epochs * self.steps_per_epoch
+        n_steps = sum(stage.epochs for stage in self.stages) * self.steps_per_epoch
         with (
             stop_on_signals() as stop,
             MetricsLog(self.run.folder / "metrics.jsonl", self.state.step) as log,
@@ -83,6 +118,8 @@ class Training:
             stop.after = stop_after
             advance(self.state.step)
             while not self.state.is_finished:
+                if self.state.stage_epoch == 0 and self.state.n_batches == 0:
+                    self._announce_stage()
                 epoch_start_s = time.monotonic()
                 train_losses = self._train_epoch(stop, log, advance)
                 val_losses = self.validate()
@@ -92,6 +129,7 @@ class Training:
                 log.epoch(self.state.epoch, self.state.step, self.state.history)
         return TrainResult(
             best_val_loss=self.state.best_val_loss,
+            best=self.state.best,
             best_epoch=self.state.best_epoch,
             n_epochs=self.state.epoch,
             history=self.state.history,
@@ -100,18 +138,23 @@ class Training:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Return the losses of the validation windows, as means over windows."""
+        """Return the losses of the validation windows, as means over windows, and their score."""
         self.trainable.eval()
         sums: dict[str, float] = {}
+        outputs: list[dict[str, Tensor]] = []
         for batch in self.val_data.batches(0):
             with autocast(self.run.device, self.run.precision):
                 losses = self.trainable(batch.to(self.run.device))
             add(sums, {"loss": losses.total, **losses.parts}, len(batch))
-        return {name: value / self.val_data.n_windows for name, value in sums.items()}
+            outputs.append({name: value.cpu() for name, value in losses.outputs.items()})
+        names = outputs[0] if outputs else ()
+        together = {name: torch.cat([each[name] for each in outputs]) for name in names}
+        means = {name: value / self.val_data.n_windows for name, value in sums.items()}
+        return means | self.trainable.score(together)
 
     def _train_epoch(self, stop: Stop, log: MetricsLog, advance: Advance) -> dict[str, float]:
         state, start_s, n_before = self.state, time.monotonic(), self.state.n_windows
-        self.trainable.train()
+        train_what_moves(self.trainable)
         plan = self.train_data.plan(state.epoch)
         batches = self.train_data.batches(state.epoch, state.n_batches)
         while state.n_batches < len(plan):
@@ -119,16 +162,14 @@ class Training:
             n_windows = sum(len(rows) for rows in group)
             for _ in group:
                 self._accumulate(next(batches), n_windows)
-            if state.step == 0:
+            if state.stage_epoch == 0 and state.n_batches == 0:
                 check_gradients(self.trainable)
             norm = self._step()
             state.n_batches += len(group)
             state.n_windows += n_windows
             loss = state.sums["loss"] / state.n_windows
             rate = (state.n_windows - n_before) / (time.monotonic() - start_s)
-            note = (
-                f"epoch {state.epoch + 1}/{self.plan.epochs}  loss {loss:.4f}  {rate:.0f} windows/s"
-            )
+            note = f"{self._epoch_name()}  loss {loss:.4f}  {rate:.0f} windows/s"
             advance(note=note)
             if state.step % self.run.log_every == 0:
                 log.step(state.step, state.epoch, loss, self._lr(), norm)
@@ -140,7 +181,8 @@ class Training:
         return float(self.schedule.get_last_lr()[0])
 
     def _epoch_name(self) -> str:
-        return f"epoch {self.state.epoch + 1}/{self.plan.epochs}"
+        n_epochs = sum(stage.epochs for stage in self.stages)
+        return f"epoch {self.state.epoch + 1}/{n_epochs}"
 
     def _accumulate(self, batch: AnyBatch, n_windows: int) -> None:
         """Add the gradient of `batch`, which is part of a step over `n_windows`."""
@@ -177,14 +219,43 @@ class Training:
         for name, value in row.items():
             state.history.setdefault(name, []).append(value)
         state.epoch += 1
+        state.stage_epoch += 1
         state.n_batches, state.n_windows, state.sums = 0, 0, {}
-        is_best = val["loss"] < state.best_val_loss
+        is_best = self._is_better(val[self.trainable.monitor])
         if is_best:
-            state.best_val_loss, state.best_epoch = val["loss"], state.epoch
-        waited = state.epoch - state.best_epoch
+            state.best, state.best_epoch = val[self.trainable.monitor], state.epoch
+        waited = min(state.epoch - state.best_epoch, state.stage_epoch)
         out_of_patience = self.plan.patience is not None and waited >= self.plan.patience
-        state.is_finished = state.epoch >= self.plan.epochs or out_of_patience
+        if state.stage_epoch >= self.stages[state.stage].epochs or out_of_patience:
+            self._leave_stage()
         return is_best
+
+    def _is_better(self, value: float) -> bool:
+        if math.isnan(value):
+            return False
+        if self.state.best is None:
+            return True
+        return (
+            value > self.state.best if self.trainable.higher_is_better else value < self.state.best
+        )
+
+    def _leave_stage(self) -> None:
+        if self.state.stage + 1 < len(self.stages):
+            self._enter(self.state.stage + 1)
+        else:
+            self.state.is_finished = True
+
+    def _announce_stage(self) -> None:
+        if len(self.stages) > 1:
+            stage = self.stages[self.state.stage]
+            moving = [p for p in self.trainable.parameters() if p.requires_grad]
+            n_moving, n_all = (
+                sum(p.numel() for p in each) for each in (moving, self.trainable.parameters())
+            )
+            self.run.reporter.say(
+                f"stage {self.state.stage + 1} of {len(self.stages)}: {stage.name}, {stage.epochs} "
+                f"epochs at {stage.lr:.1e}; {n_moving:,} of {n_all:,} parameters move"
+            )
 
     def _save_epoch(self, *, is_best: bool) -> None:
         folder, content = self.run.folder, self.content()
@@ -223,6 +294,7 @@ class Training:
             "scheduler_state_dict": self.schedule.state_dict(),
             "scaler_state_dict": self.scaler.state_dict(),
             "best_val_loss": state.best_val_loss,
+            "monitor": {"name": f"val_{self.trainable.monitor}", "best": state.best},
             "metrics": {name: values[-1] for name, values in state.history.items()},
             "rng": rng_state(),
             "position": dict(vars(state)),
@@ -233,6 +305,7 @@ class Training:
         """Go on where a checkpoint of the same run was written."""
         for name, module in self.trainable.parts.items():
             module.load_state_dict(content[f"{name}_state_dict"])
+        self._enter(content["position"]["stage"])
         self.optimizer.load_state_dict(content["optimizer_state_dict"])
         self.schedule.load_state_dict(content["scheduler_state_dict"])
         self.scaler.load_state_dict(content["scaler_state_dict"])

@@ -1,6 +1,6 @@
 """A trainable small enough to know what it must do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.engine.contract import Losses, Trainable
 from biosig_cli.engine.draws import uniform, window_keys
 from biosig_cli.engine.optimize import PlanConfig
+from biosig_cli.engine.stages import Stage
 from biosig_cli.engine.state import Run
 from biosig_cli.engine.train import Training
 
@@ -89,6 +90,7 @@ def make_training(tmp_path: Path) -> Any:
         trainable: Trainable | None = None,
         batch_size: int | None = None,
         n_points: int = 100,
+        stages: Sequence[Stage] = (),
         **run: Any,
     ) -> Training:
         return Training(
@@ -97,6 +99,7 @@ def make_training(tmp_path: Path) -> Any:
             Data(30, 16, shuffle=False),
             plan,
             Run(tmp_path / folder, "cpu", "fp32", Reporter(silent=True), **run),
+            stages,
         )
 
     return make

@@ -1,0 +1,78 @@
+"""Stages of a training: which parameters may move, how fast, and for how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from biosig_cli.core.errors import TrainingError
+
+EVERYTHING = ("*",)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs in which some of the parameters move.
+
+    Attributes:
+        name: What the log calls it.
+        epochs: How many epochs it lasts.
+        lr: Highest learning rate.
+        moves: Patterns of parameter names, such as `head.*`; what fits none of them is frozen.
+    """
+
+    name: str
+    epochs: int
+    lr: float
+    moves: tuple[str, ...] = EVERYTHING
+
+
+def fit_stages(stages: Sequence[Stage], epochs: int) -> list[Stage]:
+    """Return the stages shortened to `epochs` in all; a stage without epochs is left out."""
+    fitted, left = [], epochs
+    for stage in stages:
+        n_epochs = min(stage.epochs, left)
+        left -= n_epochs
+        if n_epochs:
+            fitted.append(Stage(stage.name, n_epochs, stage.lr, stage.moves))
+    return fitted
+
+
+def moving(module: nn.Module, moves: Sequence[str]) -> list[str]:
+    """Return the names of the parameters that fit one of the patterns `moves`.
+
+    Raises:
+        TrainingError: If a pattern fits nothing.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    idle = [p for p in moves if not any(fnmatchcase(name, p) for name in names)]
+    if idle:
+        raise TrainingError(
+            f"no parameter is called like {', '.join(idle)}",
+            hint=f"there are {', '.join(names[:4])}, ...",
+        )
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in moves)]
+
+
+def let_move(module: nn.Module, moves: Sequence[str]) -> None:
+    """Let the parameters that fit `moves` get gradients, and no other.
+
+    Raises:
+        TrainingError: If a pattern fits nothing.
+    """
+    chosen = set(moving(module, moves))
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in chosen)
+
+
+def train_what_moves(module: nn.Module) -> None:
+    """Put modules into train mode, and those whose parameters are all frozen into eval mode.
+
+    A frozen norm or dropout would otherwise still change what comes out.
+    """
+    module.train()
+    for each in module.modules():
+        parameters = list(each.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            each.eval()
