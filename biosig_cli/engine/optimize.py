@@ -1,7 +1,9 @@
 """How weights move: the optimizer, the learning rate over time, and half precision."""
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from fnmatch import fnmatchcase
 
 import torch
 from pydantic import Field
@@ -46,19 +48,36 @@ def fit_warmup(plan: PlanConfig) -> PlanConfig:
     return plan.model_copy(update={"warmup_epochs": plan.epochs / 10})
 
 
-def make_optimizer(module: nn.Module, plan: PlanConfig, device: str) -> AdamW:
+def make_optimizer(
+    module: nn.Module, plan: PlanConfig, device: str, scales: Mapping[str, float] | None = None
+) -> AdamW:
     """Return AdamW over the trainable parameters of `module`.
+
+    Args:
+        module: What to train.
+        plan: Learning rate, decay and memory.
+        device: Where it computes.
+        scales: By pattern of parameter names, what multiplies the learning rate.
 
     Source:
         Loshchilov, Hutter, ICLR 2019, arXiv 1711.05101.
     """
-    trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": plan.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            fitting = [s for pattern, s in (scales or {}).items() if fnmatchcase(name, pattern)]
+            key = (fitting[0] if fitting else 1.0, parameter.ndim >= 2)
+            groups.setdefault(key, []).append(parameter)
+    each = [
+        {
+            "params": parameters,
+            "lr": plan.lr * scale,
+            "weight_decay": plan.weight_decay if decays else 0.0,
+        }
+        for (scale, decays), parameters in groups.items()
     ]
     fused = device.startswith(("cpu", "cuda"))
-    return AdamW(groups, lr=plan.lr, betas=plan.betas, fused=fused)
+    return AdamW(each, lr=plan.lr, betas=plan.betas, fused=fused)
 
 
 def make_schedule(optimizer: AdamW, plan: PlanConfig, steps_per_epoch: int) -> LambdaLR:

@@ -1,7 +1,7 @@
 """Stages of a training: which parameters may move, how fast, and for how long."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -20,12 +20,15 @@ class Stage:
         epochs: How many epochs it lasts.
         lr: Highest learning rate.
         moves: Patterns of parameter names, such as `head.*`; what fits none of them is frozen.
+        scales: By pattern, what the learning rate of some parameters is multiplied by; the first
+            pattern that fits counts.
     """
 
     name: str
     epochs: int
     lr: float
     moves: tuple[str, ...] = EVERYTHING
+    scales: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit_stages(stages: Sequence[Stage], epochs: int) -> list[Stage]:
@@ -35,7 +38,7 @@ def fit_stages(stages: Sequence[Stage], epochs: int) -> list[Stage]:
         n_epochs = min(stage.epochs, left)
         left -= n_epochs
         if n_epochs:
-            fitted.append(Stage(stage.name, n_epochs, stage.lr, stage.moves))
+            fitted.append(replace(stage, epochs=n_epochs))
     return fitted
 
 

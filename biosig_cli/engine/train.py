@@ -93,7 +93,7 @@ class Training:
         plan = self.plan.model_copy(
             update={"epochs": stage.epochs, "lr": stage.lr, "warmup_epochs": warmup_epochs}
         )
-        self.optimizer = make_optimizer(self.trainable, plan, self.run.device)
+        self.optimizer = make_optimizer(self.trainable, plan, self.run.device, stage.scales)
         self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)
         self.state.stage, self.state.stage_epoch = number, 0
 

@@ -74,3 +74,17 @@ def test_what_is_frozen_is_in_eval_mode() -> None:
     assert not model.encoder.training
     assert not model.encoder[0].training
     assert model.head.training
+
+
+def test_a_pattern_scales_the_learning_rate_of_some_parameters(
+    make_training: Any, plan: PlanConfig
+) -> None:
+    stage = Stage("all", 4, 0.01, scales={"head.*": 10.0})
+    training = make_training(plan, stages=[stage])
+    highest = {
+        id(parameter): group["initial_lr"]
+        for group in training.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert highest[id(training.trainable.head.weight)] == pytest.approx(0.1)
+    assert highest[id(training.trainable.encoder.weight)] == pytest.approx(0.01)
