@@ -51,3 +51,13 @@ Resume = Annotated[bool, Option("--resume", help="Go on with the run in --output
 Fast = Annotated[
     bool, Option("--fast", help="At most 1,000 training and 200 validation windows, 5 epochs.")
 ]
+
+# What every command that gives an encoder other channels takes.
+Map = Annotated[
+    list[str] | None,
+    Option(metavar="NEW=OLD", help="A channel that the encoder knows by another name; repeatable."),
+]
+Init = Annotated[
+    str | None,
+    Option(metavar="mean|zero|copy:NAME", help="What new channels start from. [default: mean]"),
+]

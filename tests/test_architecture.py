@@ -19,8 +19,9 @@ FLOORS = {
     "catalog": 5,
     "services": 6,
     "flags": 6,
-    "cli": 7,
-    "__main__": 8,
+    "commands": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 TORCH_IN_DATA = {"batch.py", "loader.py"}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -1,6 +1,7 @@
 """Whether a store holds what its manifest says: counts, shards, index, subjects, split file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ N_NAMED = 3
 
 
 def check_content(part: Part) -> list[Finding]:
-    """Return where manifest, index, shards and split file disagree; no sample is read."""
+    """Return where manifest, index, shards and split file disagree; no sample is read.
+
+    A choice of windows is judged by the stores that it was chosen from.
+    """
+    return [
+        finding
+        for store in part.store.stores
+        for finding in _check_store(part if store is part.store else replace(part, store=store))
+    ]
+
+
+def _check_store(part: Part) -> list[Finding]:
     found = []
     for check in (_counts, _index_file, _places, _repeats, _subjects, _split_file):
         try:

@@ -1,6 +1,7 @@
 """Batches from a store: the same ones in the same order for the same seed and epoch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
+from biosig_cli.core.errors import DataError
 from biosig_cli.data.batch import Batch
+from biosig_cli.engine.contract import Cut
 from biosig_cli.engine.draws import window_keys
 
 Rows = NDArray[np.int64]
@@ -82,16 +85,35 @@ class Loader:
             rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)
         ]
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of `epoch` from number `start` on."""
+    def batches(self, epoch: int, start: int = 0, cut: Cut | None = None) -> Iterator[Batch]:
+        """Yield the batches of `epoch` from number `start` on.
+
+        Args:
+            epoch: Which pass over the windows this is.
+            start: Number of the first batch.
+            cut: Cuts the rows of a batch into those of several, as the training loop asks for.
+        """
         dataset = _Reader(self.store, self.labels, self.seed, epoch if self.shuffle else 0)
+        whole = self.plan(epoch)[start:]
         yield from DataLoader(
             dataset,
-            sampler=self.plan(epoch)[start:],
+            sampler=whole if cut is None else [rows for batch in whole for rows in cut(batch)],
             batch_size=None,
             num_workers=self.n_workers,
             pin_memory=self.pin,
+            # Each epoch would otherwise take a number from those that dropout draws.
+            generator=torch.Generator(),
         )
+
+    def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the record, the subject and the start of each window, where they are stated."""
+        stated: dict[str, list[Any]] = {}
+        for name in ("record", "subject", "start_s"):
+            with suppress(DataError):
+                stated[name] = self.store.column(name)[np.asarray(rows, np.int64)].tolist()
+        return [
+            {name: values[place] for name, values in stated.items()} for place in range(len(rows))
+        ]
 
 
 def spread(n_windows: int, limit: int | None) -> Rows:

@@ -7,7 +7,6 @@ same windows for exchange and is read the same way.
 
 import hashlib
 import json
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,13 +14,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from biosig_cli.core.artifacts import check_format, read_json, sha256
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.channels import kind_of
-from biosig_cli.signal.spec import Channel, SignalSpec
+from biosig_cli.data.store_files import (
+    index_column,
+    index_file,
+    load_npz,
+    map_shard,
+    npz_spec,
+)
+from biosig_cli.signal.spec import SignalSpec
 
 SPLITS = ("train", "val", "test")
 MANIFEST = "manifest.json"
@@ -59,6 +63,11 @@ class WindowStore:
         """What identifies the content: the same windows have the same digest."""
         content = [self.manifest["spec"], self.manifest["shards"], self.manifest["index"]]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def stores(self) -> tuple["WindowStore", ...]:
+        """The stores that hold the windows: itself, or those that a view shows."""
+        return (self,)
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -114,7 +123,7 @@ class WindowStore:
         return self._columns[name]
 
     def _read_column(self, name: str) -> NDArray[Any]:
-        column = _index_column(self.path / INDEX, name)
+        column = index_column(self.path / INDEX, name)
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         values: NDArray[Any] = column.to_numpy()
@@ -131,7 +140,7 @@ class WindowStore:
     def _open(self, shard: int) -> NDArray[np.float16]:
         if shard not in self._maps:
             file = self.path / self.manifest["shards"][shard]["file"]
-            self._maps[shard] = np.asarray(_map(file))
+            self._maps[shard] = np.asarray(map_shard(file))
             if len(self._maps) > MAX_OPEN_SHARDS:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)
@@ -210,7 +219,7 @@ def open_split(
     """
     data_dir = Path(data_dir)
     folder, file = data_dir / split, data_dir / f"{split}_windows.npz"
-    if not (folder / MANIFEST).is_file() and not file.is_file():
+    if not has_split(data_dir, split):
         unfinished = folder.is_dir() and any(folder.iterdir())
         raise DataError(
             f"no {split} windows in {data_dir}: {folder / MANIFEST} is not there, nor {file.name}"
@@ -221,6 +230,12 @@ def open_split(
     if (folder / MANIFEST).is_file():
         return open_store(folder, channels=channels)
     return open_npz(file, channels=channels, sampling_hz=sampling_hz)
+
+
+def has_split(data_dir: Path, split: str) -> bool:
+    """Return whether `data_dir` holds the windows of `split`, complete."""
+    store, file = data_dir / split / MANIFEST, data_dir / f"{split}_windows.npz"
+    return store.is_file() or file.is_file()
 
 
 def open_store(folder: Path, *, channels: Sequence[str] | None = None) -> WindowStore:
@@ -240,7 +255,7 @@ def open_store(folder: Path, *, channels: Sequence[str] | None = None) -> Window
         raise DataError(f"{folder} lacks {', '.join(gone[:3])}", hint="build it again")
     whole = SignalSpec.parse(manifest["spec"])
     spec = whole if channels is None else whole.select(channels)
-    n_rows = _index_file(folder / INDEX).metadata.num_rows
+    n_rows = index_file(folder / INDEX).metadata.num_rows
     if n_rows != manifest["n_windows"]:
         raise DataError(
             f"{folder / INDEX} has {n_rows} windows, {MANIFEST} says {manifest['n_windows']}",
@@ -259,7 +274,24 @@ def open_npz(
     Raises:
         DataError: If a key is missing or `data` has another shape.
     """
-    arrays = _load_npz(file)
+    return open_arrays(file, load_npz(file), channels=channels, sampling_hz=sampling_hz)
+
+
+def open_arrays(
+    file: Path,
+    arrays: Mapping[str, NDArray[Any]],
+    *,
+    channels: Sequence[str] | None = None,
+    sampling_hz: float | None = None,
+) -> NpzStore:
+    """Return a store of the arrays that a `.npz` file holds; arguments and errors as `open_npz`.
+
+    Args:
+        file: Where they come from.
+        arrays: `data` and what goes with it, by name.
+        channels: Names of the channels to read, or of those that `data` has.
+        sampling_hz: Their rate, in Hz, where the arrays do not say.
+    """
     if "data" not in arrays:
         raise DataError(
             f"{file} has no 'data'; it has {', '.join(arrays) or 'nothing'}",
@@ -273,7 +305,7 @@ def open_npz(
             f"{file} does not say its channels and sampling rate",
             hint="give both by name, or add the keys `channels` and `sampling_hz` to the file",
         )
-    whole = _npz_spec(file, arrays, [str(name) for name in names], float(rate))
+    whole = npz_spec(file, arrays, [str(name) for name in names], float(rate))
     if sampling_hz is not None and sampling_hz != whole.sampling_hz:
         raise DataError(f"{file} is sampled at {whole.sampling_hz} Hz, asked for {sampling_hz} Hz")
     spec = whole if channels is None else whole.select(channels)
@@ -300,63 +332,8 @@ def assert_disjoint(data_dir: Path) -> None:
 def _subjects(data_dir: Path, split: str) -> set[str]:
     folder, file = data_dir / split, data_dir / f"{split}_windows.npz"
     if (folder / MANIFEST).is_file() and (folder / INDEX).is_file():
-        return set(_index_column(folder / INDEX, "subject").unique().to_pylist())
+        return set(index_column(folder / INDEX, "subject").unique().to_pylist())
     if file.is_file():
         with np.load(file, allow_pickle=False) as arrays:
             return {str(subject) for subject in arrays["subject"]} if "subject" in arrays else set()
     return set()
-
-
-def _load_npz(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        # numpy leaves a file open that turns out to be no archive.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} can't be read: {error}", hint="make it again") from None
-
-
-def _npz_spec(
-    file: Path, arrays: Mapping[str, NDArray[Any]], names: Sequence[str], sampling_hz: float
-) -> SignalSpec:
-    shape = arrays["data"].shape
-    if len(shape) != 3 or shape[1] != len(names):
-        raise DataError(
-            f"{file}: data has shape {shape}, expected (N, {len(names)}, T) for the channels "
-            f"{', '.join(names)}",
-            hint="time is the last axis",
-        )
-    about = [key for key in arrays if key.startswith(("label_", "subject_"))]
-    for key in ("subject", "record", "start_s", "center", "scale", "labels", *about):
-        if key in arrays and len(arrays[key]) != shape[0]:
-            raise DataError(f"{file}: {key} has {len(arrays[key])} rows, data has {shape[0]}")
-    units = arrays.get("units", [""] * len(names))
-    kinds = arrays.get("kinds", [kind_of(name) for name in names])
-    described = [
-        {"name": name, "kind": str(kind), "unit": str(unit)}
-        for name, kind, unit in zip(names, kinds, units, strict=True)
-    ]
-    channels = tuple(Channel.parse(each) for each in described)
-    return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])
-
-
-def _index_file(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} can't be read: {error}", hint="build the store again") from None
-
-
-def _index_column(path: Path, name: str) -> pa.ChunkedArray:
-    file = _index_file(path)
-    names = file.schema_arrow.names
-    if name not in names:
-        raise DataError(f"{path} has no column {name!r}", hint=f"it has {', '.join(names)}")
-    return file.read(columns=[name]).column(0)
-
-
-def _map(file: Path) -> NDArray[np.float16]:
-    try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} can't be read: {error}", hint="build the store again") from None

@@ -60,7 +60,7 @@ def _read_text(path: Path) -> Table:
         with path.open(encoding="utf-8-sig", newline="") as file:
             first = file.readline()
             file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=_delimiter(path, first)) if row]
+            rows = [row for row in csv.reader(file, delimiter=delimiter_of(path, first)) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path.name} can't be read as a table: {error}") from None
     names = [name.strip() for name in rows[0]] if rows else []
@@ -74,7 +74,8 @@ def _read_text(path: Path) -> Table:
     }
 
 
-def _delimiter(path: Path, first: str) -> str:
+def delimiter_of(path: Path, first: str) -> str:
+    """Return what stands between the cells of a text file, judged by its ending and first line."""
     if path.suffix == ".tsv":
         return "\t"
     return max(",;\t", key=first.count)

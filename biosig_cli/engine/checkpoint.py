@@ -1,6 +1,9 @@
 """Checkpoints: tensors and plain values only, written whole, readable without running anything."""
 
 import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,11 @@ import torch
 
 from biosig_cli.core.artifacts import FORMAT, atomic_path, check_format
 from biosig_cli.core.errors import CheckpointError, DataError
+from biosig_cli.core.progress import Reporter
 
 BEST, LAST = "best_model.pt", "last_model.pt"
+PREVIOUS = "previous_model.pt"
+"""What `LAST` was before, while a run goes on."""
 DAMAGE = (
     OSError,
     RuntimeError,
@@ -19,22 +25,41 @@ DAMAGE = (
     TypeError,
     ValueError,
     pickle.UnpicklingError,
+    zipfile.BadZipFile,
 )
 """What torch raises on a file that is not a whole checkpoint."""
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, content: dict[str, Any], *, before: Path | None = None) -> None:
     """Write a checkpoint; a reader sees the old one or the new one, never a part.
+
+    Args:
+        path: The file.
+        content: What goes into it.
+        before: Where the old one stays, if it shall.
 
     Raises:
         CheckpointError: If it can't be written; the one before is still there.
     """
+    with writing(path), atomic_path(path) as temporary:
+        torch.save({"format": FORMAT} | content, temporary)
+        if before is not None and path.exists():
+            path.replace(before)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what is left of a run when one of its files can't be written.
+
+    Raises:
+        CheckpointError: If the disk is full, or the like.
+    """
     try:
-        with atomic_path(path) as temporary:
-            torch.save({"format": FORMAT} | content, temporary)
-    except (DataError, RuntimeError) as error:
+        yield
+    except (DataError, OSError, RuntimeError) as error:
+        why = str(error).partition("\n")[0]
         raise CheckpointError(
-            f"{path} can't be written: {error}",
+            why if isinstance(error, DataError) else f"{path} can't be written: {why}",
             hint="the checkpoint before it is untouched; free some disk space, then --resume",
         ) from None
 
@@ -47,6 +72,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     file = find_checkpoint(path)
     try:
+        _check_sums(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         why = str(error).partition("\n")[0] or type(error).__name__
@@ -63,6 +89,47 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except DataError as error:
         raise CheckpointError(str(error), hint=error.hint) from None
     return content
+
+
+def _check_sums(file: Path) -> None:
+    """Compare the parts of a file with their checksums, which torch does not."""
+    with zipfile.ZipFile(file) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise ValueError(f"{broken} has another checksum than when it was written")
+
+
+def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of a run, None if it has none yet.
+
+    One that is found in another file than `last_model.pt` is put there, so that the run goes on
+    as if nothing had happened.
+
+    Raises:
+        CheckpointError: If there are checkpoints, and all are damaged.
+    """
+    files = [folder / LAST, folder / PREVIOUS, folder / BEST]
+    files = [file for file in files + sorted(folder.glob("checkpoint_epoch_*.pt")) if file.exists()]
+    newest: dict[str, Any] | None = None
+    for file in files:
+        try:
+            content = load_checkpoint(file)
+        except CheckpointError as error:
+            reporter.warn(f"{error}; skipped")
+            continue
+        # It is written after all others: where it is whole, it is the newest.
+        if file.name == LAST:
+            return content
+        if newest is None or content["position"]["step"] > newest["position"]["step"]:
+            newest = content
+    if files and newest is None:
+        raise CheckpointError(
+            f"all {len(files)} checkpoints in {folder} are damaged",
+            hint="start again in another --output-dir",
+        )
+    if newest is not None:
+        save_checkpoint(folder / LAST, newest)
+    return newest
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -86,14 +153,7 @@ def find_checkpoint(path: Path) -> Path:
     return path
 
 
-def rng_state() -> dict[str, Any]:
-    """Return the state of torch's generators, from which dropout draws."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def restore_rng(state: dict[str, Any]) -> None:
-    """Put torch's generators where `rng_state` found them."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.device_count() == len(state["cuda"]):
-        torch.cuda.set_rng_state_all(state["cuda"])
+def lineage(content: Mapping[str, Any], source: str, digest: str) -> tuple[Mapping[str, Any], ...]:
+    """Return every run in the past of a checkpoint, its own last, with the data it was shown."""
+    own = {"checkpoint": source, "sha256": digest, "data": content.get("data") or {}}
+    return (*content.get("lineage", ()), own)

@@ -1,7 +1,7 @@
 """The seam between the loop and what it trains: a batch goes in, losses come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,7 +14,8 @@ class Losses:
 
     Attributes:
         total: () float32, the loss that is descended.
-        parts: Named components and figures worth a column in the history, each () and detached.
+        parts: Named components and figures worth a column in the history, each () and detached;
+            the same names for every batch.
         outputs: In eval mode, what `Trainable.score` needs of each window, (B, ...) and detached.
     """
 
@@ -31,6 +32,27 @@ class AnyBatch(Protocol):
 
     def to(self, device: str) -> "AnyBatch":
         """Return the batch on `device`."""
+
+
+Cut = Callable[[Any], Sequence[Any]]
+"""Cuts the rows of a batch into those of several, each of which is read as a batch of its own."""
+
+
+class Batches(Protocol):
+    """Where batches come from; `data.loader.Loader` is one."""
+
+    @property
+    def n_windows(self) -> int:
+        """Windows in an epoch."""
+
+    def plan(self, epoch: int) -> list[Any]:
+        """Return the rows of each batch of `epoch`."""
+
+    def batches(self, epoch: int, start: int = 0, cut: Cut | None = None) -> Iterator[AnyBatch]:
+        """Yield the batches of `epoch` from number `start` on, cut further by `cut`."""
+
+    def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return of each window what a person needs to find it again: plain values by name."""
 
 
 class Trainable(nn.Module, ABC):

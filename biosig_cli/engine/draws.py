@@ -1,8 +1,11 @@
 """Randomness that depends on (seed, epoch, window) alone.
 
 A window gets the same draws whatever batch, process or resumed run it is in, so that accumulation,
-more processes or an interruption change nothing.
+more processes or an interruption change nothing. What torch draws by itself, dropout, depends on
+(seed, step, process).
 """
+
+import hashlib
 
 import torch
 from torch import Tensor
@@ -50,6 +53,25 @@ def uniform(keys: Tensor, n: int) -> Tensor:
     counters = torch.arange(1, n + 1, device=keys.device) * _STEP
     bits = _mix(keys[:, None] + counters)
     return _shifted(bits, 11).double() * 2.0**-53
+
+
+def seed_step(seed: int, step: int, process: int, device: str) -> None:
+    """Seed torch's own generators for one step, so that nothing drawn before it matters.
+
+    Args:
+        seed: The run's seed.
+        step: Number of the step in the run.
+        process: Number of the process; each draws for its own share of a batch.
+        device: Where the step is computed.
+    """
+    digest = hashlib.blake2b(f"{seed} {step} {process}".encode(), digest_size=8).digest()
+    key = int.from_bytes(digest, "little", signed=True)
+    # torch.manual_seed would ask after every kind of device there is, at 60 times the cost.
+    torch.default_generator.manual_seed(key)
+    if device.startswith("cuda"):
+        torch.cuda.manual_seed(key)
+    elif device == "mps":
+        torch.mps.manual_seed(key)
 
 
 def _mix(bits: Tensor) -> Tensor:

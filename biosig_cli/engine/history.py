@@ -1,13 +1,15 @@
 """What a training leaves to read: a row per epoch, a history, a line per step."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.artifacts import atomic_path, write_json
 from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.engine.checkpoint import writing
 
 History = Mapping[str, list[float]]
 
@@ -26,10 +28,14 @@ class EpochTable:
             names = "".join(f"{name:>{_width(name)}}" for name in shown)
             self.reporter.say(f"{'epoch':>5}{'time':>10}{names}{'lr':>10}")
             self.has_head = True
-        values = "".join(f"{history[name][-1]:>{_width(name)}.4f}" for name in shown)
+        values = "".join(f"{_figure(history[name][-1]):>{_width(name)}}" for name in shown)
         head = f"{history['epoch'][-1]:>5.0f}{duration(duration_s):>10}"
         mark = "  * best, saved" if is_best else ""
         self.reporter.say(f"{head}{values}{history['lr'][-1]:>10.1e}{mark}")
+
+
+def _figure(value: float) -> str:
+    return f"{value}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def _width(name: str) -> int:
@@ -37,24 +43,31 @@ def _width(name: str) -> int:
 
 
 def write_history(folder: Path, history: History) -> None:
-    """Write `training_history.json`: one object of equally long lists."""
-    write_json(folder / "training_history.json", history)
+    """Write `training_history.json`: one object of equally long lists; null is not a number."""
+    file = folder / "training_history.json"
+    with writing(file):
+        write_json(file, {name: [_plain(x) for x in values] for name, values in history.items()})
 
 
 class MetricsLog:
-    """`metrics.jsonl`: one line per logged step and per epoch.
+    """`metrics.jsonl`: one line per logged step and per epoch; null is not a finite number.
 
-    Lines after `step` are dropped when a run is resumed there, so that no step stands twice.
+    Args:
+        path: The file; None where another process writes it.
+        step: Step at which a run is resumed; later lines are dropped, so that no step stands twice.
+        epoch: Epochs that were completed then.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = []
-        if path.exists():
-            lines = path.read_text("utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("\n") and _step(line) <= step]
-        self.file = path.open("w", encoding="utf-8")
-        self.file.writelines(kept)
+    def __init__(self, path: Path | None, step: int, epoch: int) -> None:
+        self.path = path
+        if path is None:
+            return
+        old = path.read_text("utf-8", "replace").splitlines(keepends=True) if path.exists() else []
+        # A run may be killed here too: the old lines stay until the new ones are whole.
+        with writing(path), atomic_path(path) as temporary:
+            kept = (line for line in old if _is_before(line, step, epoch))
+            temporary.write_text("".join(kept), "utf-8")
+        self.file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
         return self
@@ -65,22 +78,41 @@ class MetricsLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.file.close()
+        if self.path is not None:
+            self.file.close()
 
-    def step(self, step: int, epoch: int, loss: float, lr: float, norm: float) -> None:
+    def step(
+        self, step: int, epoch: int, loss: float, lr: float, norm: float, **counts: int
+    ) -> None:
         """Write a step: mean loss of the epoch so far, learning rate, length of the gradient."""
         row = {"step": step, "epoch": epoch + 1, "loss": loss, "lr": lr, "gradient_norm": norm}
-        self._write(row)
+        self._write(row | counts)
 
     def epoch(self, epoch: int, step: int, history: History) -> None:
         """Write an epoch."""
         newest = {name: values[-1] for name, values in history.items()}
         self._write({"step": step} | newest | {"epoch": epoch})
 
-    def _write(self, row: dict[str, Any]) -> None:
-        self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
+    def _write(self, row: Mapping[str, float]) -> None:
+        if self.path is None:
+            return
+        with writing(self.path):
+            self.file.write(json.dumps({k: _plain(v) for k, v in row.items()}) + "\n")
+            self.file.flush()
 
 
-def _step(line: str) -> int:
-    return int(json.loads(line)["step"])
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _is_before(line: str, step: int, epoch: int) -> bool:
+    """Say whether a line is whole, and tells of what was done by then."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return False
+    if not line.endswith("\n") or not isinstance(row, dict):
+        return False
+    # An epoch has the number of its last step, which may have been saved before the epoch was.
+    is_epoch = "train_loss" in row
+    return bool(row["step"] <= step and not (is_epoch and row["epoch"] > epoch))

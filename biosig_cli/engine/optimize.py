@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -22,7 +23,7 @@ class PlanConfig(Config):
     epochs: int = Field(100, gt=0)
     """Passes over the windows; bounds the whole run."""
     batch_size: int = Field(128, gt=0)
-    """Windows in a batch."""
+    """Windows in a batch, of all processes together."""
     accumulate: int = Field(1, gt=0)
     """Batches whose gradients make one step."""
     lr: float = Field(5e-4, gt=0)
@@ -80,8 +81,24 @@ def make_optimizer(
     return AdamW(each, lr=plan.lr, betas=plan.betas, fused=fused)
 
 
-def make_schedule(optimizer: AdamW, plan: PlanConfig, steps_per_epoch: int) -> LambdaLR:
+def restore_optimizer(optimizer: AdamW, saved: dict[str, Any]) -> None:
+    """Take over what an optimizer remembered of gradients; its settings stay those of the plan."""
+    plan = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(saved)
+    for group, settings in zip(optimizer.param_groups, plan, strict=True):
+        group.update(settings)
+
+
+def make_schedule(
+    optimizer: AdamW, plan: PlanConfig, steps_per_epoch: int, n_done: int = 0
+) -> LambdaLR:
     """Return the learning rate as a function of the step: a linear rise, then half a cosine.
+
+    Args:
+        optimizer: What moves the weights; with `n_done`, it has had a schedule before.
+        plan: How long and how fast.
+        steps_per_epoch: Steps in an epoch.
+        n_done: Steps that were made before.
 
     Source:
         Loshchilov, Hutter, ICLR 2017, arXiv 1608.03983, equation 5, one cycle.
@@ -96,7 +113,7 @@ def make_schedule(optimizer: AdamW, plan: PlanConfig, steps_per_epoch: int) -> L
         done = min((step - n_warmup) / max(n_steps - n_warmup, 1), 1.0)
         return lowest + (1 - lowest) * (1 + math.cos(math.pi * done)) / 2
 
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, factor, last_epoch=n_done - 1)
 
 
 def make_scaler(precision: Precision) -> torch.amp.GradScaler:

@@ -23,6 +23,8 @@ class Run:
         log_every: Steps between lines of `metrics.jsonl`.
         save_every: Epochs between checkpoints that stay.
         keep: How many of those stay; all if None.
+        rescue_s: Seconds after which a long epoch is saved on its way.
+        seed: What dropout draws from, together with the step.
     """
 
     folder: Path
@@ -34,6 +36,8 @@ class Run:
     log_every: int = 50
     save_every: int = 10
     keep: int | None = None
+    rescue_s: float = 300.0
+    seed: int = 0
 
 
 @dataclass
@@ -48,6 +52,8 @@ class State:
     sums: dict[str, float] = field(default_factory=dict)
     """Losses of the current epoch, summed over windows."""
     n_windows: int = 0
+    n_skipped: int = 0
+    """Steps of the current epoch that the fp16 scaler skipped."""
     history: dict[str, list[float]] = field(default_factory=dict)
     stage: int = 0
     """Number of the stage that the training is in."""

@@ -2,50 +2,35 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from biosig_cli.core.errors import InterruptedRunError, TrainingError
+from biosig_cli.core.errors import CheckpointError, InterruptedRunError, TrainingError
 from biosig_cli.core.progress import Advance
-from biosig_cli.engine.checkpoint import (
-    BEST,
-    LAST,
-    restore_rng,
-    rng_state,
-    save_checkpoint,
-)
-from biosig_cli.engine.contract import AnyBatch, Trainable
-from biosig_cli.engine.history import EpochTable, MetricsLog, write_history
+from biosig_cli.engine import distributed
+from biosig_cli.engine.broken import find_broken, report_broken
+from biosig_cli.engine.contract import Batches, Trainable
+from biosig_cli.engine.files import save_epoch, save_last
+from biosig_cli.engine.gradients import Gradients
+from biosig_cli.engine.history import EpochTable, MetricsLog
 from biosig_cli.engine.optimize import (
     PlanConfig,
-    autocast,
     check_gradients,
     make_optimizer,
     make_scaler,
     make_schedule,
+    restore_optimizer,
 )
 from biosig_cli.engine.stages import Stage, let_move, train_what_moves
 from biosig_cli.engine.state import Run, State, TrainResult
 from biosig_cli.engine.stop import Stop, stop_on_signals
-
-
-class Batches(Protocol):
-    """Where batches come from; `data.loader.Loader` is one."""
-
-    @property
-    def n_windows(self) -> int:
-        """Windows in an epoch."""
-
-    def plan(self, epoch: int) -> list[Any]:
-        """Return one entry per batch of `epoch`."""
-
-    def batches(self, epoch: int, start: int = 0) -> Iterator[AnyBatch]:
-        """Yield the batches of `epoch` from number `start` on."""
+from biosig_cli.engine.tally import Tally, Watch
+from biosig_cli.engine.validate import validate
 
 
 class Training:
@@ -63,6 +48,8 @@ class Training:
 
     optimizer: AdamW
     schedule: LambdaLR
+    tally: Tally
+    watch: Watch
 
     def __init__(
         self,
@@ -80,22 +67,29 @@ class Training:
         self.steps_per_epoch = math.ceil(len(train.plan(0)) / plan.accumulate)
         self.scaler = make_scaler(run.precision)
         self.state = State()
+        self.gradients = Gradients(self.trainable, train, plan, run, self.scaler)
+        # A GPU is asked how it goes at logged steps only; nothing waits for a processor.
+        self.looks_every = run.log_every if run.device.startswith("cuda") else 1
+        self.saved_s = time.monotonic()
         self._enter(0)
 
     def _enter(self, number: int) -> None:
         """Begin a stage: what moves, its own optimizer, its own course of the learning rate."""
-        stage = self.stages[number]
+        self.state.stage, self.state.stage_epoch = number, 0
+        stage, plan = self.stages[number], self._stage_plan()
         let_move(self.trainable, stage.moves)
+        self.optimizer = make_optimizer(self.trainable, plan, self.run.device, stage.scales)
+        self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)
+
+    def _stage_plan(self) -> PlanConfig:
+        stage = self.stages[self.state.stage]
         # A rise that was meant for the whole run may not fill a short stage.
         warmup_epochs = min(self.plan.warmup_epochs, stage.epochs / 10)
         if len(self.stages) == 1:
             warmup_epochs = self.plan.warmup_epochs
-        plan = self.plan.model_copy(
+        return self.plan.model_copy(
             update={"epochs": stage.epochs, "lr": stage.lr, "warmup_epochs": warmup_epochs}
         )
-        self.optimizer = make_optimizer(self.trainable, plan, self.run.device, stage.scales)
-        self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)
-        self.state.stage, self.state.stage_epoch = number, 0
 
     def fit(self, *, stop_after: int | None = None) -> TrainResult:
         """Train to the end of the plan, or until it no longer gets better.
@@ -105,14 +99,18 @@ class Training:
 
         Raises:
             InterruptedRunError: If the user stopped it; the run is saved and can be resumed.
-            TrainingError: If a loss is not finite, or a parameter gets no gradient.
+            TrainingError: If a loss is not finite, a parameter gets no gradient, the memory is
+                too small, or another process is lost.
+            CheckpointError: If the disk is full.
         """
         start_s = time.monotonic()
         table = EpochTable(self.run.reporter)
         n_steps = sum(stage.epochs for stage in self.stages) * self.steps_per_epoch
+        metrics = self.run.folder / "metrics.jsonl" if distributed.is_first() else None
+        distributed.same_weights(self.trainable)
         with (
             stop_on_signals() as stop,
-            MetricsLog(self.run.folder / "metrics.jsonl", self.state.step) as log,
+            MetricsLog(metrics, self.state.step, self.state.epoch) as log,
             self.run.reporter.progress("training", n_steps) as advance,
         ):
             stop.after = stop_after
@@ -122,11 +120,12 @@ class Training:
                     self._announce_stage()
                 epoch_start_s = time.monotonic()
                 train_losses = self._train_epoch(stop, log, advance)
-                val_losses = self.validate()
+                val_losses = validate(self.trainable, self.val_data, self.run)
                 is_best = self._close_epoch(train_losses, val_losses)
-                self._save_epoch(is_best=is_best)
-                table.row(self.state.history, time.monotonic() - epoch_start_s, is_best=is_best)
+                # Before it is saved: a run that is killed in between writes the line again.
                 log.epoch(self.state.epoch, self.state.step, self.state.history)
+                save_epoch(self.run, self.state, self.content(), is_best=is_best)
+                table.row(self.state.history, time.monotonic() - epoch_start_s, is_best=is_best)
         return TrainResult(
             best_val_loss=self.state.best_val_loss,
             best=self.state.best,
@@ -136,45 +135,36 @@ class Training:
             duration_s=time.monotonic() - start_s,
         )
 
-    @torch.no_grad()
-    def validate(self) -> dict[str, float]:
-        """Return the losses of the validation windows, as means over windows, and their score."""
-        self.trainable.eval()
-        sums: dict[str, float] = {}
-        outputs: list[dict[str, Tensor]] = []
-        for batch in self.val_data.batches(0):
-            with autocast(self.run.device, self.run.precision):
-                losses = self.trainable(batch.to(self.run.device))
-            add(sums, {"loss": losses.total, **losses.parts}, len(batch))
-            outputs.append({name: value.cpu() for name, value in losses.outputs.items()})
-        names = outputs[0] if outputs else ()
-        together = {name: torch.cat([each[name] for each in outputs]) for name in names}
-        means = {name: value / self.val_data.n_windows for name, value in sums.items()}
-        return means | self.trainable.score(together)
-
     def _train_epoch(self, stop: Stop, log: MetricsLog, advance: Advance) -> dict[str, float]:
         state, start_s, n_before = self.state, time.monotonic(), self.state.n_windows
         train_what_moves(self.trainable)
         plan = self.train_data.plan(state.epoch)
-        batches = self.train_data.batches(state.epoch, state.n_batches)
+        self.tally = Tally(self.run.device, state.sums)
+        self.watch = Watch(self.run.device, state.n_skipped)
+        self.gradients.open(state, self.tally)
+        note = ""
         while state.n_batches < len(plan):
             group = plan[state.n_batches : state.n_batches + self.plan.accumulate]
             n_windows = sum(len(rows) for rows in group)
-            for _ in group:
-                self._accumulate(next(batches), n_windows)
-            if state.stage_epoch == 0 and state.n_batches == 0:
+            looks = (state.step + 1) % self.looks_every == 0
+            self.gradients.find(len(group), n_windows)
+            if state.stage_epoch == 0 and state.n_batches == 0 and self.tally.names:
                 check_gradients(self.trainable)
-            norm = self._step()
+            norm = self._step(looks=looks)
             state.n_batches += len(group)
             state.n_windows += n_windows
-            loss = state.sums["loss"] / state.n_windows
-            rate = (state.n_windows - n_before) / (time.monotonic() - start_s)
-            note = f"{self._epoch_name()}  loss {loss:.4f}  {rate:.0f} windows/s"
+            if looks:
+                loss = state.sums["loss"] / state.n_windows
+                rate = (state.n_windows - n_before) / (time.monotonic() - start_s)
+                note = f"{self._epoch_name()}  loss {loss:.4f}  {rate:.0f} windows/s"
             advance(note=note)
             if state.step % self.run.log_every == 0:
-                log.step(state.step, state.epoch, loss, self._lr(), norm)
-            if stop.asked or state.step == stop.after:
+                log.step(state.step, state.epoch, loss, self._lr(), float(norm), **self._counts())
+            if looks and time.monotonic() - self.saved_s > self.run.rescue_s:
+                self._save_last()
+            if state.step == stop.after or self._is_to_stop(stop, looks=looks):
                 self._stop()
+        self._look()
         return {name: value / state.n_windows for name, value in state.sums.items()}
 
     def _lr(self) -> float:
@@ -184,31 +174,58 @@ class Training:
         n_epochs = sum(stage.epochs for stage in self.stages)
         return f"epoch {self.state.epoch + 1}/{n_epochs}"
 
-    def _accumulate(self, batch: AnyBatch, n_windows: int) -> None:
-        """Add the gradient of `batch`, which is part of a step over `n_windows`."""
-        batch = batch.to(self.run.device)
-        with autocast(self.run.device, self.run.precision):
-            losses = self.trainable(batch)
-        # Means over windows: a smaller last batch weighs less.
-        self.scaler.scale(losses.total * (len(batch) / n_windows)).backward()
-        add(self.state.sums, {"loss": losses.total, **losses.parts}, len(batch))
-        if not math.isfinite(self.state.sums["loss"]):
-            raise TrainingError(
-                f"the loss is not finite in {self._epoch_name()}, step {self.state.step + 1}",
-                hint="try a tenth of the learning rate (--lr), --precision fp32, or look for "
-                "broken windows in windows.png; completed epochs are saved",
-            )
+    def _counts(self) -> dict[str, int]:
+        return {"skipped_steps": self.state.n_skipped} if self.scaler.is_enabled() else {}
 
-    def _step(self) -> float:
+    def _step(self, *, looks: bool) -> Tensor:
         """Move the weights; return the length of the gradient."""
+        distributed.sum_gradients(self.trainable.parameters())
+        loss = self.tally.merge()
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.trainable.parameters(), self.plan.clip_norm)
+        is_scaled = self.scaler.is_enabled()
+        self.watch.note(self.state.step + 1, loss, norm, is_scaled=is_scaled)
+        if looks:
+            self._look()
+        elif not is_scaled:
+            self.watch.hold(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
         self.state.step += 1
-        return float(norm)
+        return norm
+
+    def _look(self) -> None:
+        """Wait for the device, take in what it has summed, and refuse a step that was not finite.
+
+        Raises:
+            TrainingError: Naming the windows of the first such step; they are in a file too.
+        """
+        state = self.state
+        state.sums = self.tally.read()
+        broken_at, state.n_skipped = self.watch.read()
+        if broken_at:
+            n_before = state.step - math.ceil(state.n_batches / self.plan.accumulate)
+            start = (broken_at - 1 - n_before) * self.plan.accumulate
+            raise distributed.from_first(lambda: self._explain(broken_at, start))
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:
+            raise TrainingError(
+                f"gradients do not fit into fp16 at any scale, {self._epoch_name()}, step "
+                f"{state.step + 1}",
+                hint="use --precision bf16 or fp32",
+            )
+
+    def _explain(self, step: int, start: int) -> TrainingError:
+        windows = find_broken(
+            self.trainable,
+            self.train_data,
+            self.run,
+            epoch=self.state.epoch,
+            start=start,
+            n_batches=self.plan.accumulate,
+        )
+        return report_broken(windows, self.run.folder, self._epoch_name(), step)
 
     def _close_epoch(self, train: dict[str, float], val: dict[str, float]) -> bool:
         """Write the epoch into the history and say whether it is the best so far."""
@@ -216,19 +233,24 @@ class Training:
         row = {"epoch": state.epoch + 1, "lr": self._lr()}
         row |= {f"train_{name}": value for name, value in train.items()}
         row |= {f"val_{name}": value for name, value in val.items()}
+        row |= self._counts()
         for name, value in row.items():
             state.history.setdefault(name, []).append(value)
         state.epoch += 1
         state.stage_epoch += 1
-        state.n_batches, state.n_windows, state.sums = 0, 0, {}
+        state.n_batches, state.n_windows, state.n_skipped, state.sums = 0, 0, 0, {}
         is_best = self._is_better(val[self.trainable.monitor])
         if is_best:
             state.best, state.best_epoch = val[self.trainable.monitor], state.epoch
-        waited = min(state.epoch - state.best_epoch, state.stage_epoch)
-        out_of_patience = self.plan.patience is not None and waited >= self.plan.patience
-        if state.stage_epoch >= self.stages[state.stage].epochs or out_of_patience:
+        if self._stage_is_over():
             self._leave_stage()
         return is_best
+
+    def _stage_is_over(self) -> bool:
+        state = self.state
+        waited = min(state.epoch - state.best_epoch, state.stage_epoch)
+        out_of_patience = self.plan.patience is not None and waited >= self.plan.patience
+        return out_of_patience or state.stage_epoch >= self.stages[state.stage].epochs
 
     def _is_better(self, value: float) -> bool:
         if math.isnan(value):
@@ -257,25 +279,21 @@ class Training:
                 f"epochs at {stage.lr:.1e}; {n_moving:,} of {n_all:,} parameters move"
             )
 
-    def _save_epoch(self, *, is_best: bool) -> None:
-        folder, content = self.run.folder, self.content()
-        if is_best:
-            save_checkpoint(folder / BEST, content)
-        if self.state.epoch % self.run.save_every == 0:
-            save_checkpoint(folder / f"checkpoint_epoch_{self.state.epoch}.pt", content)
-            self._drop_old()
-        write_history(folder, self.state.history)
-        save_checkpoint(folder / LAST, content)
+    def _save_last(self) -> None:
+        self.saved_s = time.monotonic()
+        save_last(self.run, self.content())
 
-    def _drop_old(self) -> None:
-        if self.run.keep is None:
-            return
-        old = range(self.run.save_every, self.state.epoch + 1, self.run.save_every)
-        for epoch in list(old)[: -self.run.keep or None]:
-            (self.run.folder / f"checkpoint_epoch_{epoch}.pt").unlink(missing_ok=True)
+    def _is_to_stop(self, stop: Stop, *, looks: bool) -> bool:
+        """Say whether the user asked for a stop; processes agree on the step when they look."""
+        if distributed.n_processes() == 1:
+            return stop.asked
+        return looks and distributed.any_of(stop.asked)
 
     def _stop(self) -> None:
-        save_checkpoint(self.run.folder / LAST, self.content())
+        self._look()
+        self._save_last()
+        # torchrun ends all processes as soon as one has ended.
+        distributed.wait()
         raise InterruptedRunError(
             f"stopped in {self._epoch_name()} after step {self.state.step}; saved",
             hint=f"go on with: {self.run.how_to_resume}",
@@ -296,25 +314,34 @@ class Training:
             "best_val_loss": state.best_val_loss,
             "monitor": {"name": f"val_{self.trainable.monitor}", "best": state.best},
             "metrics": {name: values[-1] for name, values in state.history.items()},
-            "rng": rng_state(),
+            "rng": {"seed": self.run.seed},
             "position": dict(vars(state)),
             **self.run.describe,
         }
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Go on where a checkpoint of the same run was written."""
-        for name, module in self.trainable.parts.items():
-            module.load_state_dict(content[f"{name}_state_dict"])
-        self._enter(content["position"]["stage"])
-        self.optimizer.load_state_dict(content["optimizer_state_dict"])
-        self.schedule.load_state_dict(content["scheduler_state_dict"])
+        """Go on where a checkpoint of the same run was written.
+
+        Raises:
+            CheckpointError: If it does not fit the settings, which somebody changed.
+        """
+        position = content["position"]
+        try:
+            for name, module in self.trainable.parts.items():
+                module.load_state_dict(content[f"{name}_state_dict"])
+            self._enter(position["stage"])
+            restore_optimizer(self.optimizer, content["optimizer_state_dict"])
+            n_done = content["scheduler_state_dict"]["last_epoch"]
+            self.schedule = make_schedule(
+                self.optimizer, self._stage_plan(), self.steps_per_epoch, n_done
+            )
+        except (RuntimeError, ValueError, LookupError) as error:
+            raise CheckpointError(
+                f"the run that is to be resumed does not fit these settings: {error}",
+                hint="resume with the settings it had, or choose another --output-dir",
+            ) from None
         self.scaler.load_state_dict(content["scaler_state_dict"])
-        restore_rng(content["rng"])
-        self.state = State(**content["position"])
-
-
-def add(sums: dict[str, float], losses: dict[str, Tensor], n_windows: int) -> None:
-    """Add `losses`, means over `n_windows`, to `sums` over windows."""
-    values = torch.stack([value.detach().double() for value in losses.values()]).tolist()
-    for name, value in zip(losses, values, strict=True):
-        sums[name] = sums.get(name, 0.0) + value * n_windows
+        self.state = State(**position)
+        # With more epochs than it had, a finished run goes on.
+        is_last = self.state.stage + 1 == len(self.stages)
+        self.state.is_finished = is_last and self._stage_is_over()

@@ -1,6 +1,7 @@
 """What every encoder is: windows in, tokens out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -31,12 +32,27 @@ class Encoder(nn.Module, ABC):
         n_positions: Patches in a window, P.
         patch_length: Samples in a patch, L.
         width: Features of a token, D.
+        channel_dims: Every parameter that depends on channels, and along which dimensions: what an
+            encoder for other channels differs in, and all that it differs in.
+        blocks: Names of the blocks in the order of the signal's way through them.
+        fusion: Pattern of the parameters through which channels inform each other.
+        only_when_hidden: Parameters that have a part only where something is hidden.
     """
 
     spec: SignalSpec
     n_positions: int
     patch_length: int
     width: int
+    channel_dims: Mapping[str, tuple[int, ...]]
+    blocks: tuple[str, ...]
+    fusion: str
+    only_when_hidden: tuple[str, ...]
+
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """Names of the parameters that have a part where nothing is hidden."""
+        names = (name for name, _ in self.named_parameters())
+        return tuple(name for name in names if name not in self.only_when_hidden)
 
     @abstractmethod
     def forward(self, signal: Tensor, hidden: Tensor | None = None) -> Encoding:
@@ -45,7 +61,8 @@ class Encoder(nn.Module, ABC):
         Args:
             signal: (B, C, T).
             hidden: (B, C, P) bool, True where the encoder may not look; nothing is hidden if
-                None. No sample of a hidden patch has any influence on the tokens.
+                None. No sample of a hidden patch has any influence on the tokens. A channel that
+                is hidden everywhere is absent: the tokens of the others are as if it did not exist.
 
         Returns:
             Tokens, and the patches that they describe.

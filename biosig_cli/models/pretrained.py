@@ -10,7 +10,7 @@ from torch import Tensor
 
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import CheckpointError
-from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
+from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, lineage, load_checkpoint
 from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
 from biosig_cli.models.ttm import OWN_PARAMETERS, TtmConfig, TtmEncoder
 from biosig_cli.models.weights import LoadReport, load_weights
@@ -25,6 +25,7 @@ class Released:
     backbone: Mapping[str, Tensor]
     source: str
     sha256: str
+    lineage: tuple[Mapping[str, Any], ...] = ()
 
     def load_into(self, encoder: TtmEncoder) -> LoadReport:
         """Fill the backbone of `encoder`; what it adds to a TTM stays as it is.
@@ -45,13 +46,24 @@ class Released:
 
 @dataclass(frozen=True)
 class Trained:
-    """The encoder of one of our runs."""
+    """The encoder of one of our runs.
+
+    Attributes:
+        config: Its architecture.
+        encoder: Its tensors.
+        spec: The windows it takes.
+        source: What it was called.
+        sha256: Of the checkpoint.
+        lineage: Whose windows shaped it, its own run's last: for each run in its past `checkpoint`,
+            `sha256` and `data`.
+    """
 
     config: TtmConfig
     encoder: Mapping[str, Tensor]
-    channels: tuple[str, ...]
+    spec: SignalSpec
     source: str
     sha256: str
+    lineage: tuple[Mapping[str, Any], ...] = ()
 
     def load_into(self, encoder: TtmEncoder) -> LoadReport:
         """Fill `encoder`, which has the same channels.
@@ -59,11 +71,13 @@ class Trained:
         Raises:
             CheckpointError: If the channels differ or a tensor is not matched.
         """
-        if encoder.spec.names != self.channels:
+        known = self.spec.names
+        if encoder.spec.names != known:
             raise CheckpointError(
-                f"{self.source} was trained on {', '.join(self.channels)}, "
+                f"{self.source} was trained on {', '.join(known)}, "
                 f"the windows have {', '.join(encoder.spec.names)}",
-                hint=f"take its channels in its order: --channels {','.join(self.channels)}",
+                hint=f"take its channels in its order: --channels {','.join(known)}; or give it "
+                f"these: biosig inflate --channels {','.join(encoder.spec.names)}",
             )
         return load_weights(encoder, self.encoder, source=self.source)
 
@@ -106,12 +120,14 @@ def read_trained(path: Path, source: str) -> Trained:
     settings = content["model_config"]
     if settings.get("kind") != "ttm":
         raise CheckpointError(f"{source} holds a model of kind {settings.get('kind')!r}, not ttm")
+    digest = sha256(find_checkpoint(path))
     return Trained(
         config=TtmConfig.parse(settings),
         encoder=content["encoder_state_dict"],
-        channels=SignalSpec.parse(content["spec"]).names,
+        spec=SignalSpec.parse(content["spec"]),
         source=source,
-        sha256=sha256(find_checkpoint(path)),
+        sha256=digest,
+        lineage=lineage(content, source, digest),
     )
 
 

@@ -20,6 +20,9 @@ from biosig_cli.signal.spec import SignalSpec
 OWN_PARAMETERS = ("channel_embedding", "mask_token", "mixer.")
 """What this encoder adds to a TTM, and released weights do not have."""
 
+BLOCK = "TinyTimeMixerLayer"
+"""What granite-tsfm calls one layer of mixers over time and features."""
+
 _FIXED = {
     "mode": "common_channel",
     "scaling": "std",
@@ -161,6 +164,9 @@ class TtmEncoder(Encoder):
         super().__init__()
         self.spec = spec
         self.patch_length = patch_length
+        self.channel_dims = {"channel_embedding": (0,), "mixer.weight": (0, 1)}
+        self.fusion = "mixer.*"
+        self.only_when_hidden = ("mask_token",)
         self.n_positions = spec.n_samples // patch_length
         self.width = width
         self.backbone = _backbone(
@@ -173,6 +179,11 @@ class TtmEncoder(Encoder):
             expansion_factor=expansion,
             gated_attn=is_gated,
             dropout=dropout,
+        )
+        self.blocks = tuple(
+            f"backbone.{name}"
+            for name, module in self.backbone.named_modules()
+            if type(module).__name__ == BLOCK
         )
         self.channel_embedding = nn.Parameter(torch.zeros(spec.n_channels, width))
         self.mixer = ChannelMixer(spec.n_channels, width)
@@ -192,7 +203,8 @@ class TtmEncoder(Encoder):
             tokens = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
         tokens = tokens + self.channel_embedding[:, None]
         tokens, _ = self.backbone.encoder.mlp_mixer_encoder(tokens)
-        return Encoding(self.mixer(tokens), patches)
+        absent = None if hidden is None else hidden.all(dim=-1)
+        return Encoding(self.mixer(tokens, absent), patches)
 
     def _scaled_patches(self, signal: Tensor, hidden: Tensor | None) -> Tensor:
         """Return patches (B, C, P, L) in units of the visible signal's deviation."""

@@ -12,14 +12,16 @@ TRIVIAL = {"zero": "predict zero", "interpolation": "linear interpolation"}
 
 
 def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
-    """Draw every loss of `history` over epochs, training and validation, into a PNG at `path`."""
-    names = [name.removeprefix("train_") for name in history if name.startswith("train_")]
+    """Draw every figure of `history` over epochs, training and validation, into a PNG at `path`."""
+    both = [name.partition("_")[2] for name in history if name.startswith(("train_", "val_"))]
+    names = [name for name in dict.fromkeys(both) if name not in TRIVIAL]
     figure = Figure(figsize=(4.2 * (len(names) + 1), 3.4), layout="constrained")
     axes = figure.subplots(1, len(names) + 1)
     epochs = history["epoch"]
     for axis, name in zip(axes, names, strict=False):
-        axis.plot(epochs, history[f"train_{name}"], ".-", color="tab:blue", label="train")
-        axis.plot(epochs, history[f"val_{name}"], ".-", color="tab:orange", label="val")
+        for split, color in (("train", "tab:blue"), ("val", "tab:orange")):
+            if f"{split}_{name}" in history:
+                axis.plot(epochs, history[f"{split}_{name}"], ".-", color=color, label=split)
         if name == "msm":
             _draw_trivial(axis, history)
         axis.set(title=name, xlabel="epoch")

@@ -37,7 +37,7 @@ from biosig_cli.data.findings import (
 from biosig_cli.data.integrity import check_content, check_samples, check_shards
 from biosig_cli.data.recordings import Recordings
 from biosig_cli.data.store import MANIFEST, WindowStore
-from biosig_cli.engine.checkpoint import load_checkpoint
+from biosig_cli.engine.checkpoint import lineage, load_checkpoint
 
 N_SHOWN = 5
 """Findings of each kind that are shown; `--output` writes all."""
@@ -78,7 +78,7 @@ def audit(config: AuditConfig, reporter: Reporter) -> AuditResult:
     if config.output is not None and config.output.suffix not in FORMATS:
         raise ConfigError(f"{config.output} is neither a .csv nor a .json file")
     began_s = time.monotonic()
-    trained = [_trained(path) for path in config.pretrained]
+    trained = [each for path in config.pretrained for each in past_of(path)]
     parts, report = _open(config.stores)
     _announce(parts, reporter)
     quick = quick_audit(parts, trained)
@@ -108,7 +108,7 @@ def check_before_scoring(
     stores: Mapping[str, WindowStore],
     reporter: Reporter,
     *,
-    pretrained: Mapping[str, Mapping[str, Any]] | None = None,
+    past: Sequence[Mapping[str, Any]] = (),
 ) -> Report:
     """Make the cheap part of the audit before windows are trained on or scored.
 
@@ -116,13 +116,13 @@ def check_before_scoring(
         data_dir: Where the stores lie.
         stores: Opened stores by split, with the channels that the model gets.
         reporter: Who says what could not be checked.
-        pretrained: By name, the `data` of the checkpoints that the model comes from.
+        past: The runs that the model comes from; see `engine.checkpoint.lineage`.
 
     Raises:
         LeakageError: Naming the first findings.
     """
     parts = [Part(data_dir.resolve(), split, store) for split, store in stores.items()]
-    report = quick_audit(parts, [Trained(name, data) for name, data in (pretrained or {}).items()])
+    report = quick_audit(parts, trained_by(past))
     found = [each for part in parts for each in check_content(part)]
     report.add("manifest against content", len(parts), "stores", found)
     for note in report.notes:
@@ -150,10 +150,24 @@ def write_findings(path: Path, result: AuditResult) -> None:
             json.dump(facts, file, indent=2, ensure_ascii=False)
 
 
-def _trained(path: Path) -> Trained:
-    data = load_checkpoint(path).get("data")
-    splits = data.items() if isinstance(data, Mapping) else ()
-    return Trained(str(path), {name: part for name, part in splits if isinstance(part, Mapping)})
+def past_of(path: Path) -> list[Trained]:
+    """Return what shaped a checkpoint: the data of its own run and of every run before it.
+
+    Raises:
+        CheckpointError: If it can't be read.
+    """
+    return trained_by(lineage(load_checkpoint(path), str(path), ""))
+
+
+def trained_by(runs: Sequence[Mapping[str, Any]]) -> list[Trained]:
+    """Return what the runs in a checkpoint's past say of the windows they were shown."""
+    found = []
+    for run in runs:
+        data = run.get("data")
+        splits = data.items() if isinstance(data, Mapping) else ()
+        parts = {name: part for name, part in splits if isinstance(part, Mapping)}
+        found.append(Trained(str(run.get("checkpoint", "")), parts))
+    return found
 
 
 def _open(paths: Sequence[Path]) -> tuple[list[Part], Report]:

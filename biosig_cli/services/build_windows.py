@@ -83,6 +83,16 @@ class BuildWindowsConfig(Config):
     def _over_shipped_windows(cls, windows: Any) -> Any:
         return overlay(shipped_windows(), windows) if isinstance(windows, Mapping) else windows
 
+    @property
+    def recipe(self) -> WindowRecipe:
+        """What the windows are and how they are made.
+
+        Raises:
+            ConfigError: If there is no such set of channels.
+        """
+        channels = choose(self.channels, self.sets, self.channel_set)
+        return WindowRecipe(channels=channels, windows=self.windows)
+
 
 @dataclass(frozen=True)
 class BuildWindowsResult:
@@ -104,25 +114,35 @@ def build_windows(config: BuildWindowsConfig, reporter: Reporter) -> BuildWindow
         ConfigError: If the recipe makes no sense, or the folder holds windows of another one.
         DataError: If the source can't be used, or not one window is left.
     """
-    splits, key = read_splits(config.split_file), Environment().subject_key
+    names = SPLITS if config.split == "all" else (config.split,)
+    folders = {name: config.outdir / name for name in names}
+    result = build_stores(config, read_splits(config.split_file), folders, reporter)
+    write_json(config.outdir / "build_windows_config.json", config.dump())
+    report_stores(result, config, reporter)
+    return result
+
+
+def build_stores(
+    config: BuildWindowsConfig, splits: Splits, folders: Mapping[str, Path], reporter: Reporter
+) -> BuildWindowsResult:
+    """Make a store of the windows of each split in its folder; errors as `build_windows`."""
+    key = Environment().subject_key
     if config.hash_subjects:
         splits = hide_subjects(splits, key)
     source, shown = _open_source(config, splits)
-    recipe = WindowRecipe(
-        channels=choose(config.channels, config.sets, config.channel_set), windows=config.windows
-    )
+    recipe = config.recipe
     spec = recipe.spec
     shape = f"{len(spec.channels)} x {spec.n_samples} at {spec.sampling_hz:g} Hz"
     reporter.fact("source", shown, source.kind)
     reporter.fact("window", f"{', '.join(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
     labelling = open_labels(source, reporter)
     result = BuildWindowsResult(config.outdir)
-    for split in SPLITS if config.split == "all" else (config.split,):
+    for split, folder in folders.items():
         if not splits.cases[split]:
             reporter.warn(f"{split} has no cases in {config.split_file}")
             continue
         build = Build(
-            folder=config.outdir / split,
+            folder=folder,
             split=split,
             splits=splits,
             source=source,
@@ -133,11 +153,20 @@ def build_windows(config: BuildWindowsConfig, reporter: Reporter) -> BuildWindow
             key=key,
         )
         result.splits[split] = build_split(build, config.workers, reporter)
-    write_json(config.outdir / "build_windows_config.json", config.dump())
+    return result
+
+
+def report_stores(
+    result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Reporter
+) -> None:
+    """Say what became of the recordings, and where the windows are.
+
+    Raises:
+        DataError: If not one window is left.
+    """
     _report(result, reporter)
     report_labels({split: each.manifest for split, each in result.splits.items()}, reporter)
     _finish(result, config, reporter)
-    return result
 
 
 def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, str]:

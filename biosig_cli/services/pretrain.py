@@ -14,6 +14,7 @@ from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.core.runtime import Machine
 from biosig_cli.data.store import WindowStore, open_split
+from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import Run, TrainResult
 from biosig_cli.engine.train import Training
@@ -62,13 +63,16 @@ class PretrainResult:
     train: TrainResult
 
 
-def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False) -> PretrainResult:
+def pretrain(
+    config: PretrainConfig, reporter: Reporter, *, resume: bool = False, anyway: bool = False
+) -> PretrainResult:
     """Train an encoder on the windows of `config.data_dir`.
 
     Args:
         config: What to do.
         reporter: Who says what happens.
         resume: Go on with the run in `config.output_dir`, if there is one.
+        anyway: Go on with it even if it had other settings or windows.
 
     Raises:
         ConfigError: If a setting does not fit, or the folder holds another run.
@@ -77,9 +81,10 @@ def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
+    reporter = distributed.heard(reporter)
     machine = Machine.detect()
     config = settle_folder(config, machine, reporter)
-    check_folder(config.output_dir, resume=resume)
+    check_folder(config.output_dir, resume=resume or anyway)
     stores = {
         name: open_split(
             config.data_dir, name, channels=config.channels, sampling_hz=config.sampling_hz
@@ -92,7 +97,7 @@ def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False
     announce_windows(config, stores, reporter)
     trainable = build(config, stores["train"], weights, reporter)
     data = describe_data(stores)
-    content = unfinished(config, data) if resume else None
+    content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
     run = Run(
         folder=config.output_dir,
         device=place.device,
@@ -103,16 +108,19 @@ def pretrain(config: PretrainConfig, reporter: Reporter, *, resume: bool = False
         log_every=config.log_every,
         save_every=config.save_every,
         keep=config.keep,
+        seed=config.seed,
     )
     train, val = (make_loader(config, name, stores[name], place.device) for name in stores)
     training = Training(trainable, train, val, fitted_plan(config, reporter), run)
-    write_json(config.output_dir / CONFIG, config.dump())
+    if distributed.is_first():
+        write_json(config.output_dir / CONFIG, config.dump())
     if content is not None:
         training.restore(content)
         reporter.say(f"resumed after epoch {training.state.epoch}, step {training.state.step}")
     result = training.fit()
-    write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
-    draw_history(result.history, config.output_dir / "history.png")
+    if distributed.is_first():
+        write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
+        draw_history(result.history, config.output_dir / "history.png")
     conclude(result, config, reporter)
     return PretrainResult(config.output_dir, config.output_dir / BEST, result)
 
@@ -171,6 +179,7 @@ def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) 
         "model_config": config.model.dump(),
         "config": config.dump(),
         "parent": weights.provenance() if weights else None,
+        "lineage": [dict(run) for run in weights.lineage] if weights else [],
     }
 
 

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -20,9 +20,10 @@ from biosig_cli.core.runtime import (
     choose_folder,
     choose_precision,
 )
-from biosig_cli.data.loader import Loader
+from biosig_cli.data.loader import Loader, Rows
 from biosig_cli.data.store import WindowStore
-from biosig_cli.engine.checkpoint import LAST, load_checkpoint
+from biosig_cli.engine import distributed
+from biosig_cli.engine.checkpoint import newest_checkpoint
 from biosig_cli.engine.optimize import PlanConfig, fit_warmup
 
 CONFIG = "training_config.json"
@@ -94,15 +95,22 @@ def settle_folder(config: AnyTraining, machine: Machine, reporter: Reporter) -> 
 def choose_place(config: TrainingConfig, machine: Machine, reporter: Reporter) -> Place:
     """Choose device and precision, and say why.
 
+    Several processes, which torchrun started, meet here.
+
     Raises:
         ConfigError: If what was asked for is not there.
+        TrainingError: If the other processes can't be reached.
     """
     device = choose_device(config.device, machine)
     precision = choose_precision(config.precision, device.value, machine)
+    own_device = distributed.join(device.value)
     reporter.fact("machine", machine.describe())
     reporter.fact("device", device.value, device.why)
+    if distributed.n_processes() > 1:
+        why = "each takes its share of every batch"
+        reporter.fact("processes", distributed.n_processes(), why)
     reporter.fact("precision", precision.value, precision.why)
-    return Place(device.value, cast(Precision, precision.value))
+    return Place(own_device, cast(Precision, precision.value))
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -145,13 +153,23 @@ def fitted_plan(config: TrainingConfig, reporter: Reporter) -> PlanConfig:
     return plan
 
 
-def make_loader(config: TrainingConfig, split: str, store: WindowStore, device: str) -> Loader:
+def make_loader(
+    config: TrainingConfig,
+    split: str,
+    store: WindowStore,
+    device: str,
+    *,
+    rows: Rows | None = None,
+    labels: Sequence[str] = (),
+) -> Loader:
     """Return the batches of a split; only those of `train` are shuffled."""
     return Loader(
         store,
         batch_size=config.plan.batch_size,
         seed=config.seed,
         shuffle=split == "train",
+        rows=rows,
+        labels=labels,
         limit=config.limit(split),
         n_workers=config.num_workers,
         pin=device.startswith("cuda"),
@@ -170,20 +188,36 @@ def describe_data(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
     }
 
 
-def unfinished(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the last checkpoint of the run to resume; None if it has none yet.
+def unfinished(
+    config: TrainingConfig,
+    data: Mapping[str, Any],
+    reporter: Reporter | None = None,
+    *,
+    anyway: bool = False,
+) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint of the run to resume; None if it has none yet.
 
     Args:
         config: The settings to go on with.
         data: What `describe_data` says of the windows to go on with.
+        reporter: Who says which checkpoint is damaged, and what differs.
+        anyway: Go on with other settings or other windows than the run had.
 
     Raises:
         ConfigError: If the run had other settings or other windows.
+        CheckpointError: If all its checkpoints are damaged.
     """
+    reporter = reporter or Reporter()
+    # The first process reads for all: a folder may be on one machine only.
+    return distributed.from_first(lambda: _unfinished(config, data, reporter, anyway=anyway))
+
+
+def _unfinished(
+    config: TrainingConfig, data: Mapping[str, Any], reporter: Reporter, *, anyway: bool
+) -> dict[str, Any] | None:
     if not (config.output_dir / CONFIG).exists():
         return None
-    last = config.output_dir / LAST
-    content = load_checkpoint(last) if last.exists() else None
+    content = newest_checkpoint(config.output_dir, reporter)
     before, now = read_json(config.output_dir / CONFIG), config.dump()
     if content is not None:
         before |= {f"{name} windows": part["digest"] for name, part in content["data"].items()}
@@ -192,11 +226,14 @@ def unfinished(config: TrainingConfig, data: Mapping[str, Any]) -> dict[str, Any
         {name: value for name, value in before.items() if name not in FREE_ON_RESUME},
         {name: value for name, value in now.items() if name not in FREE_ON_RESUME},
     )
-    if changed:
+    if changed and not anyway:
         raise ConfigError(
             f"{config.output_dir} holds a run with other settings:\n" + "\n".join(changed),
-            hint="resume with the settings and windows it had, or choose another --output-dir",
+            hint="resume with the settings and windows it had, or choose another --output-dir; "
+            "--resume-anyway goes on all the same",
         )
+    if changed:
+        reporter.warn("the run had other settings:\n" + "\n".join(changed))
     return content
 
 

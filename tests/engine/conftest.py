@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from biosig_cli.core.progress import Reporter
-from biosig_cli.engine.contract import Losses, Trainable
+from biosig_cli.engine.contract import Cut, Losses, Trainable
 from biosig_cli.engine.draws import uniform, window_keys
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.stages import Stage
@@ -52,9 +52,13 @@ class Data:
         rows = order if self.shuffle else torch.arange(len(self.x))
         return list(rows.split(self.batch_size))
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Points]:
-        for rows in self.plan(epoch)[start:]:
-            yield Points(self.x[rows], self.y[rows], window_keys(0, epoch, rows))
+    def batches(self, epoch: int, start: int = 0, cut: Cut | None = None) -> Iterator[Points]:
+        for batch in self.plan(epoch)[start:]:
+            for rows in cut(batch) if cut else [batch]:
+                yield Points(self.x[rows], self.y[rows], window_keys(0, epoch, rows))
+
+    def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return [{"record": f"r{row}"} for row in rows]
 
 
 class Line(Trainable):

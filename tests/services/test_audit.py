@@ -158,10 +158,12 @@ def test_the_cheap_part_stops_scoring(tmp_path):
     both = {split: open_store(tmp_path / split) for split in splits}
     with pytest.raises(LeakageError, match="own channel"):
         check_before_scoring(tmp_path, both, QUIET)
+    past = [
+        {"checkpoint": "its parent", "data": {"train": {"subjects": ["s7"]}}},
+        {"checkpoint": "run", "data": {"train": {"subjects": ["s1"]}}},
+    ]
     with pytest.raises(LeakageError, match="pretraining saw a test subject"):
-        check_before_scoring(
-            tmp_path, stores, QUIET, pretrained={"run": {"train": {"subjects": ["s7"]}}}
-        )
+        check_before_scoring(tmp_path, stores, QUIET, past=past)
 
 
 @pytest.fixture(scope="module")

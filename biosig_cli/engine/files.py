@@ -1,0 +1,45 @@
+"""The files of a run folder that change while a training goes on."""
+
+from typing import Any
+
+from biosig_cli.engine.checkpoint import BEST, LAST, PREVIOUS, save_checkpoint
+from biosig_cli.engine.distributed import is_first
+from biosig_cli.engine.history import write_history
+from biosig_cli.engine.state import Run, State
+
+
+def save_epoch(run: Run, state: State, content: dict[str, Any], *, is_best: bool) -> None:
+    """Save a completed epoch; the last checkpoint comes last, when all else is there.
+
+    Raises:
+        CheckpointError: If the disk is full; what was saved before is untouched.
+    """
+    if not is_first():
+        return
+    write_history(run.folder, state.history)
+    if is_best:
+        save_checkpoint(run.folder / BEST, content)
+    if state.epoch % run.save_every == 0:
+        save_checkpoint(run.folder / f"checkpoint_epoch_{state.epoch}.pt", content)
+        _drop_old(run, state.epoch)
+    save_last(run, content)
+    if state.is_finished:
+        (run.folder / PREVIOUS).unlink(missing_ok=True)
+
+
+def save_last(run: Run, content: dict[str, Any]) -> None:
+    """Save where the run is; the checkpoint before it stays until the next.
+
+    Raises:
+        CheckpointError: If the disk is full; what was saved before is untouched.
+    """
+    if is_first():
+        save_checkpoint(run.folder / LAST, content, before=run.folder / PREVIOUS)
+
+
+def _drop_old(run: Run, epoch: int) -> None:
+    if run.keep is None:
+        return
+    old = range(run.save_every, epoch + 1, run.save_every)
+    for each in list(old)[: -run.keep or None]:
+        (run.folder / f"checkpoint_epoch_{each}.pt").unlink(missing_ok=True)

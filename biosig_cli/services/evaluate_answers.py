@@ -1,0 +1,255 @@
+"""Everything that is compared on the same windows: models, probes, baselines, and their figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biosig_cli.models.base import Encoder
+from biosig_cli.services.evaluate_data import Labelled
+from biosig_cli.services.evaluate_models import Asking, Candidate, find_pretrained, random_twin
+from biosig_cli.tasks.answers import Answer
+from biosig_cli.tasks.baselines import baselines
+from biosig_cli.tasks.curves import confusion, curves
+from biosig_cli.tasks.examples import Examples, Level
+from biosig_cli.tasks.features import Features, hand_made, join_features
+from biosig_cli.tasks.folds import Fold
+from biosig_cli.tasks.intervals import difference, with_intervals
+from biosig_cli.tasks.metrics import PRIMARY, Figure
+from biosig_cli.tasks.probes import probe
+
+if TYPE_CHECKING:
+    from biosig_cli.services.evaluate import EvaluateConfig
+
+Values = NDArray[np.float64]
+AGES = (0, 18, 40, 65, 200)
+"""Edges of the age bands, in years."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models and the windows that they and everything else are asked about."""
+
+    config: "EvaluateConfig"
+    models: Sequence[Candidate]
+    data: Labelled
+    device: str
+
+    @property
+    def n_classes(self) -> int | None:
+        """K, or None for values."""
+        return self.data.task.n_outputs if self.data.task.known_values else None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the label, on a scale."""
+        return self.data.task.unit if self.data.task.kind == "regression" else ""
+
+    @property
+    def metric(self) -> str:
+        """The figure that everything is compared by."""
+        return PRIMARY[self.data.task.kind]
+
+    @property
+    def asking(self) -> Asking:
+        """How windows are put to models."""
+        return Asking(self.config.batch_size, self.device)
+
+    @cached_property
+    def examples(self) -> Examples:
+        """All labelled windows."""
+        return self.data.examples
+
+    @cached_property
+    def features(self) -> Features:
+        """Hand-made features of all windows, of the channels that the first model reads."""
+        channels = self.models[0].encoder.spec.names
+        return join_features(
+            [
+                hand_made(self.data.stores[name], part.row, channels)
+                for name, part in self.data.parts.items()
+            ]
+        )
+
+    @cached_property
+    def embeddings(self) -> dict[str, tuple[str, Values]]:
+        """What frozen encoders make of all windows: how they came to be, and (N, F) vectors.
+
+        None of them was trained on labels, so that a probe of them may be fitted to any fold.
+        """
+        first = self.models[0]
+        found: dict[str, tuple[str, Values]] = {}
+        for model in self.models:
+            if model.head is None:
+                said = "pretrained encoder, frozen"
+                found[f"{model.name}, frozen"] = said, self.embed(model.encoder)
+        pretrained, _ = find_pretrained(first)
+        if pretrained is not None:
+            said = f"the encoder that {first.name} started from, frozen"
+            found["pretrained, frozen"] = said, self.embed(pretrained)
+        twin = random_twin(first, self.config.seed)
+        found["random encoder, frozen"] = "the same architecture, untrained", self.embed(twin)
+        return found
+
+    def embed(self, encoder: Encoder) -> Values:
+        """Return one vector per labelled window."""
+        return self.data.ask(lambda store, rows: self.asking.embed(encoder, store, rows))
+
+    def answers(self) -> tuple[list[Answer], list[str]]:
+        """Return what everything says of the windows that are scored, and what is missing."""
+        store, part = self.data.stores["test"], self.data.parts["test"]
+        of_models = [
+            Answer(
+                model.name,
+                "model",
+                f"fine-tuned, epoch {model.content['epoch']}",
+                self.asking.answer(model, store, part.row),
+                model.threshold,
+            )
+            for model in self.models
+            if model.head is not None
+        ]
+        others, notes = self.others(self.data.fold) if self.data.can_learn else ([], [])
+        _, why = find_pretrained(self.models[0])
+        return of_models + others, [*notes, *([why] if why else [])]
+
+    def others(self, fold: Fold) -> tuple[list[Answer], list[str]]:
+        """Return what probes and baselines, fitted on the fold, say of its test windows."""
+        probes = [self.probe(name, fold) for name in self.embeddings]
+        based, notes = baselines(
+            self.examples, fold, self.features, n_classes=self.n_classes, unit=self.unit
+        )
+        return probes + based, notes
+
+    def probe(self, name: str, fold: Fold) -> Answer:
+        """Return what a probe of the embeddings called `name` says."""
+        said, embeddings = self.embeddings[name]
+        kind = self.config.probe
+        answer = probe(
+            kind,
+            embeddings,
+            self.examples,
+            fold,
+            n_classes=self.n_classes,
+            name=f"{name} + {kind} probe",
+        )
+        return replace(answer, about=f"{said}; {answer.about}")
+
+    def from_features(self, fold: Fold) -> Answer:
+        """Return what a line through the hand-made features says."""
+        name, n_classes = "features by hand", self.n_classes
+        values = self.features.values
+        return probe("linear", values, self.examples, fold, n_classes=n_classes, name=name)
+
+    def difference(self, examples: Examples, first: Answer, other: Answer) -> Figure:
+        """Return how much better the first answer is, by the primary figure at the task's level."""
+        level = self.data.task.level
+        grouped, first = first.at_level(examples, level)
+        _, other = other.at_level(examples, level)
+        return difference(
+            grouped,
+            first,
+            other,
+            self.metric,
+            unit=self.unit,
+            seed=self.config.seed,
+            n_resamples=self.config.n_resamples,
+        )
+
+    def figures(self, examples: Examples, answer: Answer) -> dict[str, Figure]:
+        """Return every figure of an answer with its interval."""
+        return with_intervals(
+            examples,
+            answer,
+            unit=self.unit,
+            seed=self.config.seed,
+            n_resamples=self.config.n_resamples,
+        )
+
+    def levels(self, examples: Examples, answer: Answer) -> dict[str, dict[str, Any]]:
+        """Return the figures by window, by record and by subject, as far as these are known."""
+        known: list[Level] = ["window"]
+        known += ["record"] if (examples.record != "").all() else []
+        known += ["subject"] if (examples.subject != "").all() else []
+        return {level: plain(self.figures(*answer.at_level(examples, level))) for level in known}
+
+
+def plain(figures: dict[str, Figure]) -> dict[str, Any]:
+    """Return figures as a JSON file holds them."""
+    return {name: figure.plain() for name, figure in figures.items()}
+
+
+def score(compared: Comparison, answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    """Return every answer with its figures, as `test_metrics.json` holds them."""
+    examples, first = compared.data.parts["test"], answers[0]
+    scored = []
+    for answer in answers:
+        is_binary = compared.n_classes == 2
+        target = examples.target
+        scored.append(
+            {
+                "name": answer.name,
+                "kind": answer.kind,
+                "about": answer.about,
+                "threshold": answer.threshold,
+                "levels": compared.levels(examples, answer),
+                "difference": None
+                if answer is first
+                else compared.difference(examples, first, answer).plain(),
+                "groups": groups(compared, examples, answer) if answer.kind == "model" else {},
+                "confusion": confusion(target, answer.score, answer.threshold)
+                if compared.n_classes
+                else None,
+                "curves": curves(target, answer.score) if is_binary else {},
+            }
+        )
+    return scored
+
+
+def groups(compared: Comparison, examples: Examples, answer: Answer) -> dict[str, list[Any]]:
+    """Return the primary figure by sex, age band and subject, where they are known."""
+    found = {}
+    for name, members in group_masks(compared, examples).items():
+        found[name] = [
+            {
+                "group": group,
+                "n_windows": int(mask.sum()),
+                "n_subjects": examples.take(mask).n_subjects,
+                "figure": compared.figures(examples.take(mask), answer.take(mask))[
+                    compared.metric
+                ].plain(),
+            }
+            for group, mask in members.items()
+        ]
+    return found
+
+
+def group_masks(
+    compared: Comparison, examples: Examples
+) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Return which windows are of each sex, age band and subject."""
+    masks: dict[str, dict[str, NDArray[np.bool_]]] = {}
+    facts = compared.data.stores["test"].manifest.get("attributes", {})
+    sex = examples.attributes.get("sex")
+    if sex is not None and np.isfinite(sex).any():
+        words = {
+            number: word for word, number in (facts.get("sex", {}).get("values") or {}).items()
+        }
+        values = np.unique(sex[np.isfinite(sex)]).tolist()
+        masks["sex"] = {words.get(value, f"{value:g}"): sex == value for value in values}
+    age = examples.attributes.get("age")
+    if age is not None and np.isfinite(age).any():
+        bands = {
+            f"{low} to {high - 1}" if high < AGES[-1] else f"{low} and older": (age >= low)
+            & (age < high)
+            for low, high in pairwise(AGES)
+        }
+        masks["age"] = {band: mask for band, mask in bands.items() if mask.any()}
+    people = np.unique(examples.subject[examples.subject != ""]).tolist()
+    if len(people) > 1:
+        masks["subject"] = {who: examples.subject == who for who in people}
+    return masks

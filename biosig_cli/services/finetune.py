@@ -1,0 +1,205 @@
+"""`biosig finetune`: a pretrained encoder learns a task, on someone's own channels and labels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from biosig_cli.core.artifacts import provenance, write_json
+from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.core.runtime import Machine
+from biosig_cli.data.store import WindowStore
+from biosig_cli.engine.checkpoint import BEST
+from biosig_cli.engine.optimize import PlanConfig
+from biosig_cli.engine.state import Run, TrainResult
+from biosig_cli.models.ttm import TtmConfig
+from biosig_cli.report.history import draw_history
+from biosig_cli.services.audit import check_before_scoring
+from biosig_cli.services.finetune_folds import cross_validate
+from biosig_cli.services.finetune_model import Model, find_parent, make_model, make_training
+from biosig_cli.services.task_windows import open_task_windows
+from biosig_cli.services.training import (
+    CONFIG,
+    TrainingConfig,
+    check_folder,
+    choose_place,
+    describe_data,
+    peak_memory_gb,
+    settle_folder,
+    unfinished,
+)
+from biosig_cli.tasks.classification import ClassificationConfig
+from biosig_cli.tasks.kinds import AnyTask
+
+SPLITS_FILE = "splits.json"
+
+
+class FinetunePlan(PlanConfig):
+    """How long and how fast to fine-tune."""
+
+    epochs: int = Field(30, gt=0)
+    """Passes over the windows; bounds all stages together."""
+    batch_size: int = Field(32, gt=0)
+    """Windows in a batch."""
+    lr: float = Field(2e-5, gt=0)
+    """Highest learning rate of what was pretrained."""
+    warmup_epochs: float = Field(1, ge=0)
+    """Epochs over which the learning rate rises, at most a tenth of a stage."""
+
+
+class FinetuneConfig(TrainingConfig):
+    """Settings of `biosig finetune`."""
+
+    pretrained: str = "artifacts/pretrain"
+    """The encoder to start from: a run, a checkpoint, a folder of released weights, or a hub id."""
+    from_scratch: bool = False
+    """Start from random weights instead, of the same architecture: what pretraining is worth."""
+    model: TtmConfig = TtmConfig()
+    """The architecture, where `from_scratch` is given without `pretrained`."""
+    data_dir: Path = Path("data/but_ppg")
+    """Labelled windows: a folder of stores, one store, a table of windows, or recordings."""
+    output_dir: Path = Path("artifacts/finetune")
+    """Run folder."""
+    recipe: str | None = None
+    """How windows are cut, where `data_dir` holds recordings: a YAML file or a shipped config."""
+    channels: tuple[str, ...] | None = None
+    """Channels to use, by name; all of the windows if not given."""
+    map: dict[str, str] = {}
+    """By channel of the windows, the channel of the encoder that it is."""
+    init: str = "mean"
+    """What new channels start from: mean, zero, or copy:NAME."""
+    sampling_hz: float | None = Field(None, gt=0)
+    """Sampling rate of the windows, where they do not state it."""
+    task: AnyTask = ClassificationConfig()
+    head_only_epochs: int = Field(5, ge=0)
+    """Epochs in which only the head, new channels and the channel mixer move."""
+    unfreeze_last_n: int = Field(2, ge=0)
+    """Blocks of the encoder that move after that, counted from its end."""
+    full_finetune: bool = False
+    """Let everything move in the last epochs, at a tenth of the learning rate."""
+    full_finetune_epochs: int = Field(10, gt=0)
+    """How many epochs those are."""
+    new_lr: float = Field(1e-3, gt=0)
+    """Highest learning rate of what was not pretrained: the head, and what makes channels."""
+    folds: int = Field(0, ge=0)
+    """Groups of subjects that are left out in turn, each with a training of its own."""
+    plan: FinetunePlan = FinetunePlan()
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What a fine-tuning gave."""
+
+    folder: Path
+    checkpoint: Path
+    train: TrainResult
+
+
+def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False) -> FinetuneResult:
+    """Train an encoder and a head on the labelled windows of `config.data_dir`.
+
+    Args:
+        config: What to do.
+        reporter: Who says what happens.
+        resume: Go on with the run in `config.output_dir`, if there is one.
+
+    Raises:
+        ConfigError: If a setting does not fit, or the folder holds another run.
+        DataError: If there are no windows, no labels, or only one class.
+        CheckpointError: If weights can't be had or don't match.
+        LeakageError: If the encoder saw a subject of the test split.
+        TrainingError: If a loss is not finite.
+        InterruptedRunError: If the user stopped the run.
+    """
+    machine = Machine.detect()
+    config = settle_folder(config, machine, reporter)
+    check_folder(config.output_dir, resume=resume)
+    parent = find_parent(config)
+    windows = open_task_windows(
+        config.data_dir,
+        channels=config.channels,
+        sampling_hz=config.sampling_hz,
+        seed=config.seed,
+        recipe=config.recipe,
+        work_dir=config.output_dir,
+        reporter=reporter,
+    )
+    stores = windows.stores
+    reporter.fact("split", windows.origin)
+    past = parent.lineage if parent and not config.from_scratch else ()
+    check_before_scoring(config.data_dir, stores, reporter, past=past)
+    place = choose_place(config, machine, reporter)
+    config = config.resolved(place.precision)
+    model = make_model(config, parent, stores, reporter)
+    config = config.model_copy(update={"task": model.task})
+    data = describe_data({name: stores[name] for name in ("train", "val")})
+    content = unfinished(config, data) if resume else None
+    run = Run(
+        folder=config.output_dir,
+        device=place.device,
+        precision=place.precision,
+        reporter=reporter,
+        describe=model.describe(config, past)
+        | {"data": data, "held_out": held_out(stores), "splits": subjects_by_split(stores)},
+        how_to_resume=f"biosig finetune --output-dir {config.output_dir} --resume",
+        log_every=config.log_every,
+        save_every=config.save_every,
+        keep=config.keep,
+    )
+    training = make_training(config, model, stores, run)
+    write_json(config.output_dir / CONFIG, config.dump())
+    if windows.splits is not None:
+        write_json(config.output_dir / SPLITS_FILE, windows.splits)
+    if content is not None:
+        training.restore(content)
+        reporter.say(f"resumed after epoch {training.state.epoch}, step {training.state.step}")
+    result = training.fit()
+    write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
+    draw_history(result.history, config.output_dir / "history.png")
+    conclude(config, result, model, reporter)
+    if config.folds:
+        cross_validate(config, parent, stores, run, reporter)
+    return FinetuneResult(config.output_dir, config.output_dir / BEST, result)
+
+
+def held_out(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
+    """Return what is kept for testing; nobody in it was shown to the model."""
+    return describe_data({"test": stores["test"]}) if "test" in stores else {}
+
+
+def subjects_by_split(stores: Mapping[str, WindowStore]) -> dict[str, list[str]]:
+    """Return whose windows each split has, so that `evaluate` finds the same split again."""
+    return {name: list(store.subjects) for name, store in stores.items()}
+
+
+def manifest(config: FinetuneConfig, result: TrainResult, said: dict[str, Any]) -> dict[str, Any]:
+    """Return where the run came from and how it ended."""
+    return provenance("torch", "granite-tsfm", "numpy", "transformers", "scikit-learn") | {
+        "command": "finetune",
+        "parent": said["parent"],
+        "data": {name: part["digest"] for name, part in said["data"].items()},
+        "monitor": config.task.monitor,
+        "best": result.best,
+        "best_val_loss": result.best_val_loss,
+        "best_epoch": result.best_epoch,
+        "epochs": result.n_epochs,
+        "seed": config.seed,
+    }
+
+
+def conclude(config: FinetuneConfig, result: TrainResult, model: Model, reporter: Reporter) -> None:
+    """Say how good the best epoch is on validation, beside the answer that needs no signal."""
+    best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
+    trivial = model.trivial_score("val")
+    rows = [(name, f"{best[f'val_{name}']:.4f}", f"{value:.4f}") for name, value in trivial.items()]
+    title = f"validation, epoch {result.best_epoch} of {result.n_epochs}"
+    reporter.table(title, ("figure", "this model", model.trivial_name), rows)
+    n_subjects = model.examples["val"].n_subjects
+    if n_subjects < 5:
+        whose = "1 subject chose" if n_subjects == 1 else f"{n_subjects} subjects chose"
+        reporter.warn(f"{whose} the best epoch: it may be another one on other people")
+    reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
+    reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+    reporter.say(f"next: biosig evaluate --checkpoint {config.output_dir / BEST}")

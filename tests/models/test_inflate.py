@@ -1,0 +1,143 @@
+"""Inflation maps channels by name, and the channels that were known say what they said before."""
+
+import pytest
+import torch
+
+from biosig_cli.core.errors import CheckpointError, ConfigError
+from biosig_cli.models.inflate import NOISE, Inflation, inflate_weights
+from biosig_cli.models.ttm import TtmConfig, TtmEncoder
+from biosig_cli.signal.spec import Channel, SignalSpec
+
+FIVE = ("ACC_X", "ACC_Y", "ACC_Z", "PPG", "ECG")
+SMALL = TtmConfig(context_length=80, patch_size=10, width=16, n_layers=1, n_levels=1)
+
+
+def encoder_for(*names: str) -> TtmEncoder:
+    channels = tuple(Channel(name=name, kind="other") for name in names)
+    return SMALL.build(SignalSpec(channels=channels, sampling_hz=8.0, n_samples=80)).eval()
+
+
+@pytest.fixture
+def pretrained() -> TtmEncoder:
+    """An encoder of PPG and ECG whose every parameter is what training might make of it."""
+    torch.manual_seed(3)
+    encoder = encoder_for("PPG", "ECG")
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return encoder
+
+
+def inflated(encoder: TtmEncoder, *names: str, **settings: object) -> TtmEncoder:
+    inflation = Inflation(encoder.spec.names, names, settings.pop("renamed", {}), **settings)
+    weights, _ = inflate_weights(encoder.state_dict(), encoder.channel_dims, inflation)
+    wider = encoder_for(*names)
+    wider.load_state_dict(weights)
+    return wider
+
+
+@torch.no_grad()
+def test_old_channels_say_the_same_while_new_ones_are_absent(pretrained: TtmEncoder) -> None:
+    signal = torch.randn(4, 2, 80)
+    before = pretrained(signal).tokens
+    wider = inflated(pretrained, *FIVE)
+    five = torch.randn(4, 5, 80)
+    five[:, [3, 4]] = signal
+    hidden = torch.zeros(4, 5, 8, dtype=torch.bool)
+    hidden[:, :3] = True
+    after = wider(five, hidden).tokens[:, [3, 4]]
+    assert (after - before).abs().max() < 1e-6
+    present = wider(five).tokens[:, [3, 4]]
+    assert (present - before).abs().max() > 1e-3, "a new channel that is there is heard"
+
+
+@torch.no_grad()
+def test_an_absent_channel_has_no_influence_whatever_it_holds(pretrained: TtmEncoder) -> None:
+    wider = inflated(pretrained, *FIVE)
+    one, other = torch.randn(2, 4, 5, 80)
+    other[:, 3:] = one[:, 3:]
+    hidden = torch.zeros(4, 5, 8, dtype=torch.bool)
+    hidden[:, :3] = True
+    assert torch.equal(wider(one, hidden).tokens[:, 3:], wider(other, hidden).tokens[:, 3:])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("names", [("ECG", "PPG"), ("PPG", "ECG")])
+def test_reordered_channels_change_nothing(pretrained: TtmEncoder, names: tuple[str, str]) -> None:
+    signal = torch.randn(3, 2, 80)
+    order = [pretrained.spec.names.index(name) for name in names]
+    turned = inflated(pretrained, *names)(signal[:, order]).tokens
+    torch.testing.assert_close(turned, pretrained(signal).tokens[:, order], rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_fewer_channels_keep_what_each_says_alone(pretrained: TtmEncoder) -> None:
+    five = inflated(pretrained, *FIVE)
+    back = inflated(five, "PPG", "ECG")
+    for name, tensor in pretrained.state_dict().items():
+        assert torch.equal(back.state_dict()[name], tensor), name
+
+
+def test_known_rows_are_copied_and_new_ones_are_the_mean_plus_noise(pretrained: TtmEncoder) -> None:
+    wider = inflated(pretrained, *FIVE)
+    known = pretrained.channel_embedding
+    assert torch.equal(wider.channel_embedding[3:], known)
+    noise = wider.channel_embedding[:3] - known.mean(0)
+    assert 0.6 * NOISE < noise.std() < 1.4 * NOISE
+    assert not torch.equal(noise[0], noise[1])
+    assert torch.equal(wider.mixer.weight[3:, 3:], pretrained.mixer.weight)
+    assert torch.equal(inflated(pretrained, *FIVE).mixer.weight, wider.mixer.weight), "seeded"
+    other = inflated(pretrained, *FIVE, seed=7)
+    assert not torch.equal(other.mixer.weight, wider.mixer.weight)
+
+
+def test_zero_and_copy_start_as_they_say(pretrained: TtmEncoder) -> None:
+    zero = inflated(pretrained, "ACC_X", "PPG", init="zero")
+    assert zero.channel_embedding[0].abs().max() == 0
+    assert zero.mixer.weight[0].abs().max() == zero.mixer.weight[:, 0].abs().max() == 0
+    copy = inflated(pretrained, "ACC_X", "PPG", init="copy:ECG")
+    assert torch.equal(copy.channel_embedding[0], pretrained.channel_embedding[1])
+
+
+def test_a_channel_may_have_another_name(pretrained: TtmEncoder) -> None:
+    renamed = inflated(pretrained, "PLETH", "ECG", renamed={"PLETH": "PPG"})
+    assert torch.equal(renamed.channel_embedding, pretrained.channel_embedding)
+
+
+def test_every_tensor_is_accounted_for(pretrained: TtmEncoder) -> None:
+    inflation = Inflation(("PPG", "ECG"), FIVE, {})
+    _, fates = inflate_weights(pretrained.state_dict(), pretrained.channel_dims, inflation)
+    assert {fate.name for fate in fates} == set(pretrained.state_dict())
+    widened = {fate.name: (fate.before, fate.after) for fate in fates if fate.fate == "widened"}
+    assert widened == {
+        "channel_embedding": ((2, 16), (5, 16)),
+        "mixer.weight": ((2, 2), (5, 5)),
+    }
+
+
+def test_nothing_in_common_is_an_error() -> None:
+    with pytest.raises(CheckpointError, match="none of which is among ACC_X, ACC_Y") as error:
+        Inflation(("PPG", "ECG"), ("ACC_X", "ACC_Y"), {})
+    assert "--map ACC_X=PPG" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"init": "random"}, "unknown --init 'random'"),
+        ({"init": "copy"}, "unknown --init 'copy'"),
+        ({"init": "copy:EEG"}, "no channel EEG"),
+        ({"renamed": {"PLETH": "PPG"}}, "not among --channels: PLETH"),
+        ({"renamed": {"ACC_X": "EEG"}}, "no channel EEG"),
+        ({"wanted": ("PPG", "PPG")}, "channel PPG stands twice"),
+    ],
+)
+def test_a_mapping_that_makes_no_sense_is_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Inflation(**{"known": ("PPG", "ECG"), "wanted": FIVE, "renamed": {}} | settings)
+
+
+def test_an_encoder_of_another_family_is_refused(pretrained: TtmEncoder) -> None:
+    weights = {n: t for n, t in pretrained.state_dict().items() if n != "mixer.weight"}
+    with pytest.raises(CheckpointError, match=r"no mixer\.weight; it is of another family"):
+        inflate_weights(weights, pretrained.channel_dims, Inflation(("PPG", "ECG"), FIVE, {}))
