@@ -1,8 +1,9 @@
 """The main job on real recordings, as commands: what `make demo` runs.
 
 Recordings come from $BIOSIG_DATA if it is set, else from a folder of .vital files beside the
-project, else from the PPG recordings that the package HeartPy carries. Run again, it goes on where
-it stopped.
+project, else from the PPG recordings that the package HeartPy carries. Labelled recordings, for
+fine-tuning, come from $BIOSIG_LABELLED (BUT PPG's tree) or from beside the project; without them
+the demo ends with the encoder. Run again, it goes on where it stopped.
 """
 
 import importlib.util
@@ -14,6 +15,7 @@ from pathlib import Path
 
 OUT = Path("artifacts/demo")
 BESIDE = Path("../shared/data/vital")
+LABELLED_BESIDE = Path("../shared/data/wrist5")
 FEW = ["--lr", "2e-3", "--batch-size", "32", "--warmup-epochs", "2"]
 
 
@@ -31,6 +33,13 @@ def find_source() -> tuple[Path, str, list[str]]:
     return folder, "PPG recordings of the package HeartPy (MIT)", ["--config", "demo"]
 
 
+def find_labelled() -> Path | None:
+    """Return a folder of labelled recordings, if there is one."""
+    if os.environ.get("BIOSIG_LABELLED"):
+        return Path(os.environ["BIOSIG_LABELLED"])
+    return LABELLED_BESIDE if LABELLED_BESIDE.is_dir() else None
+
+
 def biosig(*words: object) -> None:
     """Run one command, after showing it."""
     command = ["biosig", *map(str, words)]
@@ -42,7 +51,7 @@ def biosig(*words: object) -> None:
         sys.exit(code)
 
 
-def main() -> None:
+def pretrain() -> Path:
     """Go from recordings to a pretrained encoder; with --smoke, to checked windows."""
     source, what, recipe = find_source()
     print(f"recordings: {source}, {what}")
@@ -50,12 +59,36 @@ def main() -> None:
     biosig("prepare-splits", *recipe, "--source", source, "--mode", "full", "--output", OUT)
     biosig("build-windows", *recipe, "--split-file", OUT / "splits_full.json", "--outdir", windows)
     biosig("smoke", "--data-dir", windows, "--output-dir", OUT / "smoke")
+    run = OUT / "foundation_model"
+    if "--smoke" not in sys.argv:
+        plan = recipe or ["--config", "ssl_pretrain", "--epochs", "20", *FEW]
+        biosig("pretrain", *plan, "--data-dir", windows, "--output-dir", run, "--resume")
+    return run
+
+
+def transfer(encoder: Path, labelled: Path) -> Path:
+    """Go from the encoder to a task on other people and more channels, and to its report."""
+    print(f"\nlabelled recordings: {labelled}")
+    biosig("inflate", "--checkpoint", encoder, "--output", OUT / "inflated")
+    run = OUT / "finetuned"
+    plan = ["--config", "finetune_but_ppg", "--folds", "8", "--resume"]
+    biosig("finetune", *plan, "--pretrained", OUT / "inflated", "--data-dir", labelled,
+           "--output-dir", run)  # fmt: skip
+    biosig("evaluate", "--checkpoint", run)
+    return run / "report.html"
+
+
+def main() -> None:
+    """Run the chain as far as there are recordings for it."""
+    encoder = pretrain()
     if "--smoke" in sys.argv:
         return
-    run = OUT / "foundation_model"
-    plan = recipe or ["--config", "ssl_pretrain", "--epochs", "20", *FEW]
-    biosig("pretrain", *plan, "--data-dir", windows, "--output-dir", run, "--resume")
-    print(f"\nthe encoder: {run / 'best_model.pt'}\nits training: {run / 'history.png'}")
+    print(f"\nthe encoder: {encoder / 'best_model.pt'}\nits training: {encoder / 'history.png'}")
+    labelled = find_labelled()
+    if labelled is None:
+        print("no labelled recordings: set BIOSIG_LABELLED to BUT PPG's folder to go on from here")
+    else:
+        print(f"\nthe report: {transfer(encoder, labelled)}")
 
 
 if __name__ == "__main__":

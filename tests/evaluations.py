@@ -313,10 +313,10 @@ def regression(n_subjects: int = 24, **changed: Any) -> dict[str, Any]:
     found = []
     for name, (kind, score) in made.items():
         figures = {key: interval(v, subject) for key, v in regressing(target, score).items()}
-        figures["aami"] = figure(0.0, why="85 subjects are asked for, these are 24")
-        figures["bhs"] = figure(0.43, why="C")
+        figures["aami"] = figure(0.0, why="24 subjects; the standard asks for 85")
+        figures["bhs"] = figure(0.43, why="grade C; the value is the share within 5 mmHg")
         error, against = np.abs(first - target), np.abs(score - target)
-        gap = interval(lambda rows, e=error, a=against: float((e - a)[rows].mean()), subject)
+        gap = interval(lambda rows, e=error, a=against: float((a - e)[rows].mean()), subject)
         more = {"difference": None if kind == "model" else gap, "confusion": None, "curves": {}}
         by_subject = [
             {

@@ -18,13 +18,19 @@ FITS_NOTHING = ("window", "record")
 SLACK_S = 1e-6
 
 
-def quick_audit(parts: Sequence[Part], trained: Sequence[Trained] = ()) -> Report:
+def quick_audit(
+    parts: Sequence[Part],
+    trained: Sequence[Trained] = (),
+    *,
+    labels: Sequence[str] | None = None,
+) -> Report:
     """Make every check that reads no sample.
 
     Args:
         parts: Opened splits, of one data set or several; a store opened with a choice of channels
             is judged by those.
         trained: What the checkpoints were made from that are to be scored on `test`.
+        labels: The labels that are asked for; all that there are if None.
     """
     report = Report()
     pairs = [(one, other) for one, other in combinations(parts, 2) if _are_one_set(one, other)]
@@ -33,7 +39,8 @@ def quick_audit(parts: Sequence[Part], trained: Sequence[Trained] = ()) -> Repor
     report.add("subjects across splits", len(known), "pairs of splits", check_subjects(known))
     report.add("overlap in time", len(dated), "pairs of splits", check_overlap(dated))
     if not pairs:
-        report.notes.append("no data set came with two splits: nothing across splits was checked")
+        said = "no data set came with two splits: nothing across splits was checked"
+        report.not_given.append(said)
     if len(known) < len(pairs):
         report.notes.append("a split does not state its subjects: they were not compared")
     if len(dated) < len(pairs):
@@ -42,7 +49,7 @@ def quick_audit(parts: Sequence[Part], trained: Sequence[Trained] = ()) -> Repor
     found, stated, notes = check_statistics(parts)
     report.add("statistics", stated, "stores that state theirs", found)
     report.notes += notes
-    found, n_labels, notes = check_labels(parts)
+    found, n_labels, notes = check_labels(parts, labels)
     report.add("labels' own channels", n_labels, "labels", found)
     report.notes += notes
     return report
@@ -61,7 +68,7 @@ def _audit_trained(parts: Sequence[Part], trained: Sequence[Trained], report: Re
         if not model.subjects:
             report.notes.append(f"{model.name} does not say whose windows it was trained on")
         if not model.digests <= given:
-            report.notes.append(
+            report.not_given.append(
                 f"not all windows that {model.name} was trained on were given: they were compared "
                 "by subject, not by waveform"
             )
@@ -151,26 +158,30 @@ def check_statistics(parts: Sequence[Part]) -> tuple[list[Finding], int, list[st
     return found, n_stated, notes
 
 
-def check_labels(parts: Sequence[Part]) -> tuple[list[Finding], int, list[str]]:
+def check_labels(
+    parts: Sequence[Part], asked: Sequence[str] | None = None
+) -> tuple[list[Finding], int, list[str]]:
     """Return the labels that were derived from a channel that the windows hold."""
     found: list[Finding] = []
-    notes: list[str] = []
+    notes: dict[str, None] = {}
     n_labels = 0
     for part in parts:
         labels = part.store.manifest.get("labels") or {}
         for name, facts in labels.items() if isinstance(labels, Mapping) else ():
+            if asked is not None and name not in asked:
+                continue
             n_labels += 1
             sources = facts.get("derived_from") if isinstance(facts, Mapping) else None
             own = [channel for channel in sources or () if channel in part.store.spec.names]
             against = f"label {name} was derived from {', '.join(own)}, which is an input"
             if own and part.store.manifest.get("label_channels_allowed") is True:
-                notes.append(
-                    f"{part.name}: {against}; the recipe allows it, so every score needs its twin "
-                    "without that channel"
-                )
+                notes[
+                    f"{part.data_dir}: {against}; the recipe allows it, so every score needs its "
+                    "twin without that channel"
+                ] = None
             elif own:
                 found.append(part.finding("label", against))
-    return found, n_labels, notes
+    return found, n_labels, list(notes)
 
 
 def _are_one_set(one: Part, other: Part) -> bool:

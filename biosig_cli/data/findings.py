@@ -50,6 +50,8 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What may be, and what could not be checked."""
+    not_given: list[str] = field(default_factory=list)
+    """What other windows would have to be given for, to be checked."""
     checked: list[tuple[str, int, str]] = field(default_factory=list)
     """Check, how much it looked at, and of what."""
 

@@ -77,7 +77,7 @@ def _names(path: Path) -> list[str]:
     """Return the names of all columns; one without a name is ''."""
     try:
         if path.suffix == ".parquet":
-            names = pq.ParquetFile(path).schema_arrow.names
+            names: list[str] = pq.ParquetFile(path).schema_arrow.names
         else:
             # Spreadsheets like to start a file with a byte-order mark.
             with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,11 +1,20 @@
 """The files of a run folder that change while a training goes on."""
 
+from pathlib import Path
 from typing import Any
 
 from biosig_cli.engine.checkpoint import BEST, LAST, PREVIOUS, save_checkpoint
 from biosig_cli.engine.distributed import is_first
 from biosig_cli.engine.history import write_history
 from biosig_cli.engine.state import Run, State
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a killed process was writing."""
+    if is_first():
+        for pattern in (".*.pt", ".metrics.jsonl.*", ".training_history.json.*"):
+            for file in folder.glob(pattern):
+                file.unlink()
 
 
 def save_epoch(run: Run, state: State, content: dict[str, Any], *, is_best: bool) -> None:

@@ -47,9 +47,9 @@ class Gradients:
         self.batches = self.data.batches(state.epoch, state.n_batches, self._cut)
 
     def _cut(self, rows: Any) -> list[Any]:
-        """Return this process's share of each part of a batch."""
-        parts = [distributed.part(rows, n, self.n_parts) for n in range(self.n_parts)]
-        return [distributed.share(each) for each in parts]
+        """Return the parts of this process's share of a batch; others may need other parts."""
+        ours = distributed.share(rows)
+        return [distributed.part(ours, n, self.n_parts) for n in range(self.n_parts)]
 
     def find(self, n_batches: int, n_windows: int) -> None:
         """Find the gradient of the next batches, a step over `n_windows` in all processes.
@@ -60,18 +60,17 @@ class Gradients:
         Raises:
             TrainingError: If half a batch does not fit either.
         """
-        try:
-            self._accumulate(n_batches, n_windows)
-            return
-        except torch.OutOfMemoryError as error:
-            if self.n_parts > 1:
-                raise TrainingError(
-                    f"out of memory with half a batch of {self.plan.batch_size}: {error}",
-                    hint="give a smaller --batch-size and a larger --accumulate",
-                ) from None
-        # Only here, after the error, is free what the failed pass held.
-        self._halve()
-        self._accumulate(n_batches, n_windows)
+        while True:
+            try:
+                return self._accumulate(n_batches, n_windows)
+            except torch.OutOfMemoryError as error:
+                if self.n_parts > 1:
+                    raise TrainingError(
+                        f"out of memory with half a batch of {self.plan.batch_size}: {error}",
+                        hint="give a smaller --batch-size and a larger --accumulate",
+                    ) from None
+            # Only here, after the error, is free what the failed pass held.
+            self._halve()
 
     def _halve(self) -> None:
         self.n_parts = 2

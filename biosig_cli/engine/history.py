@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -79,7 +80,9 @@ class MetricsLog:
         trace: TracebackType | None,
     ) -> None:
         if self.path is not None:
-            self.file.close()
+            # Every line was flushed; one that could not be has been told of.
+            with suppress(OSError):
+                self.file.close()
 
     def step(
         self, step: int, epoch: int, loss: float, lr: float, norm: float, **counts: int

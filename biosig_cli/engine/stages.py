@@ -30,6 +30,12 @@ class Stage:
     moves: tuple[str, ...] = EVERYTHING
     scales: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def rates(self) -> str:
+        """The learning rates, as a log says them: the stage's own, then those it is scaled to."""
+        scaled = sorted({self.lr * scale for scale in self.scales.values()} - {self.lr})
+        return " and ".join(f"{lr:.1e}" for lr in [self.lr, *scaled])
+
 
 def fit_stages(stages: Sequence[Stage], epochs: int) -> list[Stage]:
     """Return the stages shortened to `epochs` in all; a stage without epochs is left out."""

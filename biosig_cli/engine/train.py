@@ -15,7 +15,7 @@ from biosig_cli.core.progress import Advance
 from biosig_cli.engine import distributed
 from biosig_cli.engine.broken import find_broken, report_broken
 from biosig_cli.engine.contract import Batches, Trainable
-from biosig_cli.engine.files import save_epoch, save_last
+from biosig_cli.engine.files import clear_unfinished, save_epoch, save_last
 from biosig_cli.engine.gradients import Gradients
 from biosig_cli.engine.history import EpochTable, MetricsLog
 from biosig_cli.engine.optimize import (
@@ -107,6 +107,7 @@ class Training:
         table = EpochTable(self.run.reporter)
         n_steps = sum(stage.epochs for stage in self.stages) * self.steps_per_epoch
         metrics = self.run.folder / "metrics.jsonl" if distributed.is_first() else None
+        clear_unfinished(self.run.folder)
         distributed.same_weights(self.trainable)
         with (
             stop_on_signals() as stop,
@@ -160,10 +161,10 @@ class Training:
             advance(note=note)
             if state.step % self.run.log_every == 0:
                 log.step(state.step, state.epoch, loss, self._lr(), float(norm), **self._counts())
-            if looks and time.monotonic() - self.saved_s > self.run.rescue_s:
-                self._save_last()
             if state.step == stop.after or self._is_to_stop(stop, looks=looks):
                 self._stop()
+            if looks and time.monotonic() - self.saved_s > self.run.rescue_s:
+                self._save_last()
         self._look()
         return {name: value / state.n_windows for name, value in state.sums.items()}
 
@@ -276,7 +277,7 @@ class Training:
             )
             self.run.reporter.say(
                 f"stage {self.state.stage + 1} of {len(self.stages)}: {stage.name}, {stage.epochs} "
-                f"epochs at {stage.lr:.1e}; {n_moving:,} of {n_all:,} parameters move"
+                f"epochs at {stage.rates}; {n_moving:,} of {n_all:,} parameters move"
             )
 
     def _save_last(self) -> None:
@@ -309,7 +310,7 @@ class Training:
                 for name, module in self.trainable.parts.items()
             },
             "optimizer_state_dict": self.optimizer.state_dict(),
-            "scheduler_state_dict": self.schedule.state_dict(),
+            "scheduler_state_dict": {"last_epoch": self.schedule.last_epoch},
             "scaler_state_dict": self.scaler.state_dict(),
             "best_val_loss": state.best_val_loss,
             "monitor": {"name": f"val_{self.trainable.monitor}", "best": state.best},

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from biosig_cli.report.evaluation_material import Material
-from biosig_cli.report.evaluation_results import Answer, Curve, Data, Task
+from biosig_cli.report.evaluation_results import Answer, Curve, Evaluation, Task
 from biosig_cli.report.evaluation_style import (
     CLASS_COLORS,
     DASHES,
@@ -31,15 +31,16 @@ SIZE = (3.6, 3.5)
 N_BINS = 25
 
 
-def draw_roc(answers: Sequence[Answer]) -> Picture | None:
+def draw_roc(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture | None:
     """Draw the ROC curve of every answer, with the threshold in use; None without any curve.
 
     Args:
+        evaluation: What the answers belong to.
         answers: Models first; an answer that is no model is drawn in grey.
     """
     figure, axis = _square()
     drawn, lines, alts = [], [], []
-    for place, answer, curve in _curves(answers, "roc"):
+    for place, answer, curve in _curves(evaluation, answers, "roc"):
         (line,) = axis.plot(curve.x, curve.y, **_line(place))
         figures = answer.levels.get("window", {})
         lines.append(line)
@@ -66,11 +67,11 @@ def draw_roc(answers: Sequence[Answer]) -> Picture | None:
     return picture(figure, alt=f"ROC: {'; '.join(alts)}.", caption=caption)
 
 
-def draw_precision(answers: Sequence[Answer], task: Task, data: Data) -> Picture | None:
+def draw_precision(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture | None:
     """Draw precision over recall of every answer; None without any curve."""
     figure, axis = _square()
     drawn, lines, alts = [], [], []
-    for place, answer, curve in _curves(answers, "pr"):
+    for place, answer, curve in _curves(evaluation, answers, "pr"):
         (line,) = axis.plot(curve.x, curve.y, **_line(place))
         lines.append(line)
         drawn.append(answer.name)
@@ -79,7 +80,8 @@ def draw_precision(answers: Sequence[Answer], task: Task, data: Data) -> Picture
         alts.append(f"{answer.name} AUPRC {area}")
     if not lines:
         return None
-    positive = data.counts.get(task.classes[1], 0) / max(sum(data.counts.values()), 1)
+    task, counts = evaluation.task, evaluation.data.counts
+    positive = counts.get(task.classes[1], 0) / max(sum(counts.values()), 1)
     axis.axhline(positive, color=GREY, linewidth=0.8, linestyle=":")
     plain(axis, "recall (sensitivity)", "precision")
     legend(axis, drawn, lines, "lower left")
@@ -90,9 +92,9 @@ def draw_precision(answers: Sequence[Answer], task: Task, data: Data) -> Picture
     return picture(figure, alt=f"Precision over recall: {'; '.join(alts)}.", caption=caption)
 
 
-def draw_reliability(answers: Sequence[Answer]) -> Picture | None:
+def draw_reliability(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture | None:
     """Draw how often what was said came true, and how often it was said; None without any."""
-    curves = _curves(answers, "reliability")
+    curves = _curves(evaluation, answers, "reliability")
     if not curves:
         return None
     figure = Figure(figsize=SIZE, layout="constrained")
@@ -152,9 +154,11 @@ def _square() -> tuple[Figure, Axes]:
     return figure, axis
 
 
-def _curves(answers: Sequence[Answer], name: str) -> list[tuple[int, Answer, Curve]]:
+def _curves(
+    evaluation: Evaluation, answers: Sequence[Answer], name: str
+) -> list[tuple[int, Answer, Curve]]:
     """Return the curves of one kind, each with which model it is of: -1 for one that is none."""
-    places = places_of(answers)
+    places = places_of(evaluation)
     return [
         (places[answer.name], answer, answer.curves[name])
         for answer in answers

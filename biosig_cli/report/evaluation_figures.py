@@ -29,7 +29,7 @@ from biosig_cli.report.evaluation_style import (
     written,
 )
 from biosig_cli.report.evaluation_tables import by_kind, groups_shown, places_of
-from biosig_cli.report.evaluation_words import NOT_DEFINED, number, said, titled
+from biosig_cli.report.evaluation_words import NOT_DEFINED, metric, number, said, titled
 from biosig_cli.report.figures import INK
 from biosig_cli.report.html import Picture, count, picture
 
@@ -51,7 +51,7 @@ class Mark:
 def draw_forest(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture:
     """Draw the figure that decides, with its interval, for every answer; folds as pale dots."""
     key, unit = evaluation.task.primary, evaluation.task.unit
-    places = places_of(answers)
+    places = places_of(evaluation)
     rows = {
         answer.name: [Mark(evaluation.primary(answer), places[answer.name], _folds(answer))]
         for answer in by_kind(answers)
@@ -68,9 +68,9 @@ def draw_forest(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture:
 
 
 def draw_differences(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture | None:
-    """Draw how far the first model is from every other answer; None where it is alone."""
+    """Draw how much better the first answer is than every other; None where it is alone."""
     key, unit = evaluation.task.primary, evaluation.task.unit
-    places = places_of(answers)
+    places = places_of(evaluation)
     # The first model keeps its row, empty, so that rows are level with those of the figure beside.
     rows = {
         answer.name: [Mark(answer.difference, places[answer.name])] if answer.difference else []
@@ -78,15 +78,17 @@ def draw_differences(evaluation: Evaluation, answers: Sequence[Answer]) -> Pictu
     }
     if not any(rows.values()):
         return None
-    sides = ("this better", "first model better")
-    left, right = sides if evaluation.task.higher_is_better else sides[::-1]
-    label = f"{titled(key, unit)}: first model minus this"
-    figure = _forest(rows, f"\u2190 {left}   |   {right} \u2192", reference=0.0)
+    label = f"First is better by ({unit})" if unit else "First is better by"
+    figure = _forest(rows, "\u2190 this better   |   first better \u2192", reference=0.0)
     alt = "; ".join(
         f"{name} {said(key, marks[0].estimate, unit)}" for name, marks in rows.items() if marks
     )
-    caption = f"{label}, over the same windows. A line that crosses 0 shows no difference."
-    return picture(figure, alt=f"{label}: {alt}.", caption=caption)
+    name = metric(key).name
+    caption = (
+        f"How much better the first answer is than each other, in {name}, over the same windows. "
+        "A line that crosses 0 shows no difference."
+    )
+    return picture(figure, alt=f"{label}, in {name}, than: {alt}.", caption=caption)
 
 
 def draw_groups(evaluation: Evaluation, by: str) -> Picture | None:
@@ -143,7 +145,7 @@ def draw_efficiency(evaluation: Evaluation, efficiency: LabelEfficiency) -> Pict
     name = titled(efficiency.metric, evaluation.task.unit)
     plain(axis, "windows with a label, and part of all", name)
     legend(axis, [each.name for each in efficiency.answers], lines, "best")
-    caption = "Line: median; band: spread over seeds and splits; dots: every repetition."
+    caption = "Line: median; band: 5th to 95th percentile; dots: every seed and split."
     return picture(figure, alt=f"{name} over labels: {'; '.join(alts)}.", caption=caption)
 
 

@@ -46,8 +46,9 @@ def draw_map(name: str, places: Values, material: Material, task: Task | None) -
     shown: dict[str, Names] = {}
     if task is not None and len(material.target):
         shown[task.label] = _labels(material.target, task)
-    if len(material.subject):
-        shown["subject"] = material.subject.astype(str)
+    subject = material.subject.astype(str)
+    if (subject != "").any():
+        shown["subject"] = np.where(subject == "", UNKNOWN, subject)
     if not shown or len(places) <= 1:
         return None
     figure = Figure(figsize=(4.2 * len(shown), 3.9), layout="constrained")

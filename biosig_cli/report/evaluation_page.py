@@ -103,9 +103,10 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
         "asked": question(task),
         "answered per": task.level,
         "data": data.dataset,
+        "licence": data.licence,
         "split": data.split,
         "windows": count(data.n_windows),
-        "records": count(data.n_records),
+        "records": count(data.n_records) if data.n_records else "",
         "subjects": count(data.n_subjects),
         "windows by class": counts,
         "left out in turn": people(cross.n_subjects, "subject") if cross else "",
@@ -170,21 +171,22 @@ def _part(
 
 def _about_split(evaluation: Evaluation) -> list[str]:
     data = evaluation.data
+    records = f" of {people(data.n_records, 'record')}" if data.n_records else ""
     about = [
-        f"{people(data.n_windows, 'window')} of {people(data.n_records, 'record')} of "
-        f"{people(data.n_subjects, 'subject')}. Intervals (95 %) are bootstrapped over subjects."
+        f"{people(data.n_windows, 'window')}{records} of {people(data.n_subjects, 'subject')}. "
+        "Intervals (95 %) are bootstrapped over subjects."
     ]
     if data.n_subjects >= FEW_SUBJECTS:
         return about
     if evaluation.cross_validation_leads:
-        return [*about, "Over so few subjects these intervals are too narrow, as said above."]
+        return [*about, "Over so few subjects intervals are too narrow, as said above."]
     return [*about, few_subjects(data.n_subjects)]
 
 
 def _about_cross(evaluation: Evaluation, cross: CrossValidation) -> list[str]:
     about = [
         f"{cross.how[:1].upper()}{cross.how[1:]}: {people(cross.n_windows, 'window')}, each "
-        "answered by a model trained without its subject. Intervals (95 %) are bootstrapped over "
+        "answered by what was trained without its subject. Intervals (95 %) are bootstrapped over "
         "subjects."
     ]
     if evaluation.cross_validation_leads:
@@ -210,12 +212,12 @@ def _curves(evaluation: Evaluation, drawn: Material) -> list[Picture]:
             draw_errors(drawn, task),
         ]
     elif task.is_binary:
-        rival = strongest(evaluation, evaluation.answers)
+        rival = strongest(evaluation, evaluation.answers, "baseline")
         shown = [*models, rival] if rival else models
         pictures = [
-            draw_roc(shown),
-            draw_precision(shown, task, evaluation.data),
-            draw_reliability(models),
+            draw_roc(evaluation, shown),
+            draw_precision(evaluation, shown),
+            draw_reliability(evaluation, models),
             draw_scores(drawn, task, models[0].threshold),
         ]
     else:

@@ -85,6 +85,7 @@ class Data(_Part):
 
     data_dir: str = ""
     dataset: str = ""
+    licence: str = ""
     split: str
     n_windows: int
     n_records: int
@@ -98,6 +99,7 @@ class Model(_Part):
 
     name: str
     checkpoint: str = ""
+    sha256: str = ""
     n_parameters: int | None = None
     channels: tuple[str, ...] = ()
     epoch: int | None = None
@@ -142,7 +144,7 @@ class Answer(_Part):
     """Score above which it says the positive class."""
     levels: Mapping[LevelName, Figures]
     difference: Estimate | None = None
-    """Primary figure of the first model minus that of this one."""
+    """How much better the first answer is, by the primary figure; above 0 it is, of errors too."""
     groups: Mapping[str, tuple[Group, ...]] = {}
     confusion: tuple[tuple[int, ...], ...] | None = None
     """Windows by true class (rows) and class said (columns)."""
@@ -229,5 +231,5 @@ class Reconstruction(_Part):
 
 
 def models_of(answers: Sequence[Answer]) -> list[Answer]:
-    """Return the answers that are models, in their order."""
-    return [answer for answer in answers if answer.kind == "model"]
+    """Return the answers under test: the models or, where none is, the first answer."""
+    return [answer for answer in answers if answer.kind == "model"] or list(answers[:1])

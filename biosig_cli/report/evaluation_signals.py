@@ -27,8 +27,9 @@ def draw_mistake(mistake: DrawnMistake) -> Picture:
     ):
         axis.plot(time_s, samples, color=COLORS.get(kind, INK), linewidth=0.9)
         ranges.append(f"{name} {_range(samples, unit)}")
-    alt = f"{mistake.title}. Over {time_s[-1]:.0f} s: {', '.join(ranges)}."
-    return picture(figure, alt=alt, caption=mistake.title, form=_form(mistake))
+    title = _capital(mistake.title)
+    alt = f"{title}. Over {time_s[-1]:.0f} s: {', '.join(ranges)}."
+    return picture(figure, alt=alt, caption=title, form=_form(mistake))
 
 
 def draw_reconstruction(window: DrawnReconstruction) -> Picture:
@@ -43,9 +44,8 @@ def draw_reconstruction(window: DrawnReconstruction) -> Picture:
         _shade(axis, hidden, window.sampling_hz)
         axis.plot(time_s, true, color=INK, linewidth=0.9)
         axis.plot(time_s, np.where(hidden, guessed, np.nan), color=GUESSED, linewidth=1.2)
-        axis.plot(time_s, guessed, color=GUESSED, linewidth=0.6, alpha=0.55)
         followed.append(f"{name} {_followed(true, guessed, hidden)}")
-    caption = f"{window.title}. Hidden: {'; '.join(followed)}."
+    caption = f"{_capital(window.title)}. Hidden: {'; '.join(followed)}."
     alt = f"True and reconstructed signal, what was hidden shaded. {caption}"
     return picture(figure, alt=alt, caption=caption, form=_form(window))
 
@@ -80,6 +80,10 @@ def _followed(true: Values, guessed: Values, hidden: Values) -> str:
     if own.sum() < 2 or np.ptp(true[own]) == 0 or np.ptp(guessed[own]) == 0:
         return part
     return f"{part}, r = {number(float(np.corrcoef(true[own], guessed[own])[0, 1]))}"
+
+
+def _capital(title: str) -> str:
+    return f"{title[:1].upper()}{title[1:]}"
 
 
 def _range(samples: Values, unit: str) -> str:

@@ -32,8 +32,8 @@ NONE = "\N{EN DASH}"
 MOST_FOLDS = 20
 MOST_GROUPS = 20
 READINGS = {
-    "better": "first model better",
-    "worse": "first model worse",
+    "better": "first is better",
+    "worse": "first is worse",
     "open": "no difference shown",
     "": "",
 }
@@ -71,6 +71,8 @@ class Row:
     about: str = ""
     place: int = -1
     """Which model it is, from 0; -1 for what is no model."""
+    is_first: bool = False
+    """Whether the others are compared with it."""
 
 
 @dataclass
@@ -106,7 +108,8 @@ def _graded(key: str, estimate: Estimate) -> str:
     if key == "aami":
         return "met" if estimate.value else "not met"
     if key == "bhs" and estimate.value is not None:
-        return f"{estimate.why}, {percent(estimate.value)} within 5"
+        grade = estimate.why.partition(";")[0]
+        return f"{grade}, {percent(estimate.value)} within 5"
     return ""
 
 
@@ -115,13 +118,15 @@ def by_kind(answers: Sequence[Answer]) -> list[Answer]:
     return sorted(answers, key=lambda answer: KINDS.index(answer.kind))
 
 
-def places_of(answers: Sequence[Answer]) -> dict[str, int]:
-    """Return which model each answer is, from 0, by its name; -1 for those that are none."""
-    models = [model.name for model in models_of(answers)]
-    return {
-        answer.name: models.index(answer.name) if answer.kind == "model" else -1
-        for answer in answers
-    }
+def places_of(evaluation: Evaluation) -> dict[str, int]:
+    """Return which model each answer on the page is, from 0, by its name; -1 for others.
+
+    A model has the same place, and so the same colour, wherever it stands.
+    """
+    models = [model.name for model in models_of(evaluation.answers)]
+    cross = evaluation.cross_validation
+    names = [answer.name for answer in (*evaluation.answers, *(cross.answers if cross else ()))]
+    return {name: models.index(name) if name in models else -1 for name in names}
 
 
 def levels_shown(evaluation: Evaluation, answers: Sequence[Answer]) -> list[LevelName]:
@@ -148,24 +153,21 @@ def primary_table(evaluation: Evaluation, answers: Sequence[Answer]) -> Table:
     table = Table(
         [
             Head(f"{name} by {first}", about),
-            Head(
-                "first model minus this",
-                "over the same windows; the interval is that of the difference",
-            ),
+            Head("first is better by", "over the same windows; the interval is the difference's"),
             *(Head(f"by {level}", about) for level in others),
         ]
     )
 
     def cells(answer: Answer) -> list[Cell]:
         difference = table.cell(task.primary, answer.difference)
-        words = READINGS[reading(answer.difference, higher_is_better=task.higher_is_better)]
+        words = READINGS[reading(answer.difference)]
         return [
             table.cell(task.primary, evaluation.primary(answer)),
             Cell(difference.text, difference.interval, difference.mark, words),
             *(table.cell(task.primary, _get(answer, level, task.primary)) for level in others),
         ]
 
-    places = places_of(answers)
+    places = places_of(evaluation)
     table.rows = [
         Row(
             answer.name,
@@ -173,6 +175,7 @@ def primary_table(evaluation: Evaluation, answers: Sequence[Answer]) -> Table:
             answer.kind,
             f"{answer.kind}: {answer.about}" if answer.about else answer.kind,
             places[answer.name],
+            is_first=answer is answers[0],
         )
         for answer in by_kind(answers)
     ]
@@ -185,7 +188,7 @@ def level_table(evaluation: Evaluation, answers: Sequence[Answer], level: LevelN
     measured = [figures for answer in answers if (figures := answer.levels.get(level))]
     keys = [key for key in _keys(measured) if key != task.primary]
     table = Table([Head(titled(key, task.unit), metric(key).about) for key in keys])
-    places = places_of(answers)
+    places = places_of(evaluation)
     table.rows = [
         Row(
             answer.name,
@@ -193,6 +196,7 @@ def level_table(evaluation: Evaluation, answers: Sequence[Answer], level: LevelN
             answer.kind,
             "" if answer.threshold is None else f"threshold {number(answer.threshold)}",
             places[answer.name],
+            is_first=answer is answers[0],
         )
         for answer in by_kind(answers)
         if answer.levels.get(level)
@@ -221,7 +225,7 @@ def group_table(evaluation: Evaluation, by: str) -> Table:
     models = [model for model in models_of(evaluation.answers) if by in model.groups]
     n_counts = 1 if by == "subject" else 2
     counted = [Head("windows"), Head("subjects")][:n_counts]
-    places = places_of(evaluation.answers)
+    places = places_of(evaluation)
     heads = [Head(model.name, place=places[model.name]) for model in models]
     table = Table([*counted, *heads])
     of = [{group.group: group.figure for group in model.groups[by]} for model in models]

@@ -112,8 +112,8 @@ def quoted(name: str) -> str:
     return f"\N{LEFT DOUBLE QUOTATION MARK}{name}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 
-def reading(difference: Estimate | None, *, higher_is_better: bool) -> str:
-    """Return what a difference (first model minus another) shows: `better`, `worse` or `open`.
+def reading(difference: Estimate | None) -> str:
+    """Return what a difference shows of the first answer: `better`, `worse` or `open`.
 
     Empty where there is no interval.
     """
@@ -122,12 +122,11 @@ def reading(difference: Estimate | None, *, higher_is_better: bool) -> str:
     low, high = difference.interval
     if low <= 0 <= high:
         return "open"
-    return "better" if (low > 0) == higher_is_better else "worse"
+    return "better" if low > 0 else "worse"
 
 
 def verdict(evaluation: Evaluation) -> str:
     """Return what was found, in a few plain sentences computed from the figures alone."""
-    task = evaluation.task
     cross = evaluation.cross_validation if evaluation.cross_validation_leads else None
     source = cross or evaluation.data
     answers = cross.answers if cross else evaluation.answers
@@ -135,39 +134,51 @@ def verdict(evaluation: Evaluation) -> str:
         return "Nothing was evaluated."
     first = answers[0]
     primary = evaluation.primary(first)
-    name = metric(task.primary).name
-    found = f"The {name} of {quoted(first.name)} is {said(task.primary, primary, task.unit)}"
-    where = f"on {people(source.n_windows, 'window')} of {people(source.n_subjects, 'subject')}"
-    how = f" (cross-validation, {cross.how})" if cross else ""
-    level = f", one answer per {task.level}" if task.level != "window" else ""
-    sentences = [f"{found} {where}{how}{level}."]
-    if task.primary == "auroc" and primary.interval and primary.interval[0] <= 0.5:
+    how = f" ({cross.how})" if cross else ""
+    sentences = [_found(evaluation, first, source.n_windows, source.n_subjects, how)]
+    if evaluation.task.primary == "auroc" and primary.interval and primary.interval[0] <= 0.5:
         sentences.append("It is not shown to be better than chance, which is 0.5.")
-    if rival := strongest(evaluation, answers):
-        sentences.append(
-            _compared(evaluation, rival, f"The strongest baseline, {quoted(rival.name)},")
-        )
-    sentences += [
-        _compared(evaluation, other, f"The model {quoted(other.name)}")
-        for other in answers[1:]
-        if other.kind == "model"
-    ]
+    if baseline := strongest(evaluation, answers, "baseline"):
+        who = f"The strongest baseline, {quoted(baseline.name)},"
+        sentences.append(_compared(evaluation, first, baseline, who))
+    others = [answer for answer in answers[1:] if answer.kind == "model"]
+    if first.kind == "probe" and (probe := strongest(evaluation, answers[1:], "probe")):
+        others.append(probe)
+    sentences += [_compared(evaluation, first, each, quoted(each.name)) for each in others]
+    if cross and evaluation.answers and evaluation.answers[0].name != first.name:
+        data = evaluation.data
+        left = f" (the {data.split} split; it was not trained anew without each subject)"
+        own = evaluation.answers[0]
+        sentences.append(_found(evaluation, own, data.n_windows, data.n_subjects, left))
     return " ".join(sentences)
 
 
-def strongest(evaluation: Evaluation, answers: Sequence[Answer]) -> Answer | None:
-    """Return the baseline with the best primary figure, None where none has one."""
+def _found(
+    evaluation: Evaluation, answer: Answer, n_windows: int, n_subjects: int, how: str
+) -> str:
+    """Return the figure that decides of one answer, and over whom."""
+    task = evaluation.task
+    figure = said(task.primary, evaluation.primary(answer), task.unit)
+    where = f"{people(n_windows, 'window')} of {people(n_subjects, 'subject')}{how}"
+    level = f", one answer per {task.level}" if task.level != "window" else ""
+    return (
+        f"The {metric(task.primary).name} of {quoted(answer.name)} is {figure} on {where}{level}."
+    )
+
+
+def strongest(evaluation: Evaluation, answers: Sequence[Answer], kind: str) -> Answer | None:
+    """Return the answer of a kind with the best primary figure, None where none has one."""
     known = [
         (value, answer)
         for answer in answers
-        if answer.kind == "baseline" and (value := evaluation.primary(answer).value) is not None
+        if answer.kind == kind and (value := evaluation.primary(answer).value) is not None
     ]
     sign = 1 if evaluation.task.higher_is_better else -1
     return max(known, key=lambda each: sign * each[0])[1] if known else None
 
 
-def _compared(evaluation: Evaluation, other: Answer, who: str) -> str:
-    """Return how the first model stands to another answer."""
+def _compared(evaluation: Evaluation, first: Answer, other: Answer, who: str) -> str:
+    """Return how the first answer stands to another."""
     task = evaluation.task
     digits = metric(task.primary).digits
     theirs = evaluation.primary(other)
@@ -180,16 +191,20 @@ def _compared(evaluation: Evaluation, other: Answer, who: str) -> str:
     by = f"difference {number(difference.value, digits)}"
     by += f", interval {span(difference, digits)}" if difference.interval else ", no interval"
     words = {
-        "better": f"the first model is better ({by})",
-        "worse": f"the first model is worse ({by})",
+        "better": f"{quoted(first.name)} is better ({by})",
+        "worse": f"{quoted(first.name)} is worse ({by})",
         "open": f"no difference can be shown ({by})",
         "": f"{by}, which shows nothing" + (f": {difference.why}" if difference.why else ""),
     }
-    return f"{reaches}: {words[reading(difference, higher_is_better=task.higher_is_better)]}."
+    return f"{reaches}: {words[reading(difference)]}."
 
 
 def few_subjects(n_subjects: int) -> str:
-    """Return why intervals over so few subjects are too narrow."""
+    """Return what so few subjects do to the intervals."""
+    if n_subjects == 0:
+        return "The windows do not say whose they are, so that there are no intervals."
+    if n_subjects == 1:
+        return "With one subject there are no intervals: nothing is known of anyone else."
     known = [f"{people(n, 'subject')} {part} %" for n, part in COVERAGE.items()]
     return (
         f"Intervals over {people(n_subjects, 'subject')} are too narrow: in a simulation a 95 % "

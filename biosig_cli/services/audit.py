@@ -83,7 +83,7 @@ def audit(config: AuditConfig, reporter: Reporter) -> AuditResult:
     _announce(parts, reporter)
     quick = quick_audit(parts, trained)
     report.findings += quick.findings
-    report.notes += quick.notes
+    report.notes += quick.not_given + quick.notes
     report.checked += quick.checked
     found = [each for part in parts for each in check_content(part)]
     report.add("manifest against content", len(parts), "stores", found)
@@ -109,6 +109,7 @@ def check_before_scoring(
     reporter: Reporter,
     *,
     past: Sequence[Mapping[str, Any]] = (),
+    labels: Sequence[str] | None = None,
 ) -> Report:
     """Make the cheap part of the audit before windows are trained on or scored.
 
@@ -117,12 +118,13 @@ def check_before_scoring(
         stores: Opened stores by split, with the channels that the model gets.
         reporter: Who says what could not be checked.
         past: The runs that the model comes from; see `engine.checkpoint.lineage`.
+        labels: The labels that are asked for; all that there are if None.
 
     Raises:
         LeakageError: Naming the first findings.
     """
     parts = [Part(data_dir.resolve(), split, store) for split, store in stores.items()]
-    report = quick_audit(parts, trained_by(past))
+    report = quick_audit(parts, trained_by(past), labels=labels)
     found = [each for part in parts for each in check_content(part)]
     report.add("manifest against content", len(parts), "stores", found)
     for note in report.notes:
@@ -130,6 +132,8 @@ def check_before_scoring(
     if report.findings:
         _say_findings(report, reporter)
     _raise_if_found(report)
+    n_seen = len({who for each in trained_by(past) for who in each.subjects})
+    reporter.fact("leakage", "none found", f"{n_seen} subjects seen before; by name, see `audit`")
     return report
 
 

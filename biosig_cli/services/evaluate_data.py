@@ -13,7 +13,6 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.data.store import WindowStore
 from biosig_cli.services.audit import check_before_scoring
 from biosig_cli.services.evaluate_models import Candidate
-from biosig_cli.services.finetune_model import check_numbers
 from biosig_cli.services.task_windows import open_for_scoring, open_task_windows
 from biosig_cli.tasks.examples import Examples, find_examples, join_examples
 from biosig_cli.tasks.folds import Fold
@@ -122,7 +121,9 @@ def open_labelled(
     stores, notices = open_splits(config, models, data_dir, own, folder, reporter)
     past = [run for model in models for run in model.past]
     if config.split in ("test", "all"):
-        check_before_scoring(data_dir, {"test": stores["test"]}, reporter, past=past)
+        check_before_scoring(
+            data_dir, {"test": stores["test"]}, reporter, past=past, labels=[task.label]
+        )
     else:
         what = "trained" if config.split == "train" else "chose the best epoch of"
         notices.append(f"these windows {what} the model: this is no figure of unseen people")
@@ -134,7 +135,6 @@ def open_labelled(
         name: in_order(find_examples(store, task.label, classes=task.known_values))
         for name, store in stores.items()
     }
-    check_numbers(stores, parts)
     is_own = own is not None and data_dir == Path(own)
     return Labelled(data_dir, config.split, stores, parts, task, is_own, notices)
 
@@ -162,7 +162,7 @@ def open_splits(
         )
         return without(windows.stores, config.split), [f"split: {windows.origin}"]
 
-    def opened(place: Path, split: str) -> WindowStore:
+    def opened(place: Path, split: str, reporter: Reporter) -> WindowStore:
         return open_for_scoring(
             place,
             split,
@@ -174,12 +174,13 @@ def open_splits(
             reporter=reporter,
         )
 
-    test = opened(data_dir, config.split)
+    test = opened(data_dir, config.split, reporter)
     if config.split in LEARNED:
         why = "no baseline is fitted: these windows are those that one would learn from"
         return {"test": test}, [why]
     try:
-        learned = {name: opened(Path(own), name) for name in LEARNED}
+        # What there is to say of its own windows was said just now, or by finetune.
+        learned = {name: opened(Path(own), name, Reporter(silent=True)) for name in LEARNED}
     except DataError as error:
         why = (
             f"the windows that {first.name} was trained on can't be opened, so no baseline or "

@@ -58,7 +58,7 @@ def evaluate_reconstruction(
         reporter=reporter,
     )
     if config.split in ("test", "all"):
-        check_before_scoring(data_dir, {"test": store}, reporter, past=model.past)
+        check_before_scoring(data_dir, {"test": store}, reporter, past=model.past, labels=())
     figures = measure(model.encoder, objective, store, config, device)
     people = subjects_of(store)
     channels = {

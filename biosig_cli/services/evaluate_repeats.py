@@ -1,5 +1,7 @@
 """The same comparison on other splits: people left out in turn, and fewer labels to learn from."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +141,11 @@ def label_efficiency(compared: Comparison, reporter: Reporter) -> dict[str, Any]
     folds = [compared.data.fold]
     if n_folds:
         folds = subject_folds(examples, n_folds, fold_seed(compared), n_classes=compared.n_classes)
-    makers = {
-        f"{name} + {compared.config.probe} probe": lambda fold, name=name: compared.probe(
-            name, fold
-        )
+    makers: dict[str, Callable[[Fold], Answer]] = {
+        f"{name} + {compared.config.probe} probe": partial(compared.probe, name)
         for name in compared.embeddings
     }
-    makers["hand-made features"] = compared.from_features
+    makers["features by hand"] = compared.from_features
     found = []
     with reporter.progress("label efficiency", len(makers)) as advance:
         for name, make in makers.items():

@@ -129,7 +129,7 @@ def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False
     stores = windows.stores
     reporter.fact("split", windows.origin)
     past = parent.lineage if parent and not config.from_scratch else ()
-    check_before_scoring(config.data_dir, stores, reporter, past=past)
+    check_before_scoring(config.data_dir, stores, reporter, past=past, labels=[config.task.label])
     place = choose_place(config, machine, reporter)
     config = config.resolved(place.precision)
     model = make_model(config, parent, stores, reporter)

@@ -27,8 +27,6 @@ from biosig_cli.tasks.kinds import AnyTask
 if TYPE_CHECKING:
     from biosig_cli.services.finetune import FinetuneConfig
 
-CHUNK = 4096
-
 
 @dataclass(frozen=True)
 class Model:
@@ -106,7 +104,6 @@ def make_model(
         CheckpointError: If the encoder can't be fitted to the windows.
     """
     task, examples = settle_task(config.task, stores)
-    check_numbers(stores, examples)
     announce_labels(task, examples, stores, reporter)
     store = stores["train"]
     with torch.random.fork_rng():
@@ -152,25 +149,6 @@ def settle_task(
                 hint="split with another seed (prepare-splits --seed 1), or --monitor loss",
             )
     return settled, examples
-
-
-def check_numbers(stores: Mapping[str, WindowStore], examples: Mapping[str, Examples]) -> None:
-    """Refuse windows that hold NaN or infinity.
-
-    Raises:
-        DataError: Naming the first of them.
-    """
-    for split, each in examples.items():
-        for start in range(0, len(each), CHUNK):
-            rows = each.row[start : start + CHUNK]
-            broken = ~np.isfinite(stores[split].read(rows)).all(axis=(1, 2))
-            if broken.any():
-                first = start + int(np.flatnonzero(broken)[0])
-                raise DataError(
-                    f"{broken.sum()} of {len(rows)} {split} windows hold NaN or infinity, the "
-                    f"first in row {each.row[first]} (record {each.record[first] or 'not stated'})",
-                    hint="leave them out, or build the windows again: build-windows drops them",
-                )
 
 
 def announce_labels(

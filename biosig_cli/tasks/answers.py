@@ -67,7 +67,7 @@ def check_answered(target: Values, score: Values) -> None:
     """
     if len(target) != len(score):
         raise DataError(f"{len(score)} answers for {len(target)} labelled windows")
-    finite = np.isfinite(score).reshape(len(score), -1).all(axis=1)
+    finite = np.isfinite(score) if score.ndim == 1 else np.isfinite(score).all(axis=1)
     if not finite.all():
         raise DataError(
             f"{int((~finite).sum())} of {len(score)} answers are not finite",

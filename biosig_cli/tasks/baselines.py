@@ -29,8 +29,8 @@ def baselines(
     """Return every answer to the test windows that can be given without a model.
 
     The majority (or the mean); age and sex alone; features made by hand of all channels, and where
-    there are PPG and ECG, of the PPG and how far its rate is from that of the ECG, and of the PPG
-    alone; and for a heart rate, counting beats in PPG and ECG.
+    there are PPG and ECG, of the PPG alone, and for classes, of the PPG and how far its rate is
+    from that of the ECG; and for a heart rate, counting beats in PPG and ECG.
 
     Args:
         examples: N windows.
@@ -48,10 +48,32 @@ def baselines(
     fold.check(examples)
     asked = _Question(examples, fold, n_classes)
     people, notes = _of_people(asked)
-    answers = [_constant(asked), *people, *_of_features(asked, features)]
+    answers = [_constant(asked), *people, *_of_channels(asked, features)]
     if n_classes is None and unit == BEATS_PER_MINUTE:
         answers += _of_counting(asked, features)
     return answers, notes
+
+
+def of_features(
+    examples: Examples, fold: Fold, features: Features, *, n_classes: int | None, called: str = ""
+) -> Answer:
+    """Return what a line through features made by hand says of the test windows.
+
+    Args:
+        examples: N windows.
+        fold: Which of them are for what.
+        features: (N, F) features.
+        n_classes: K, or None for values.
+        called: What the features are of; the names of their channels if not given.
+
+    Raises:
+        LeakageError: If a person stands on two sides of the fold.
+    """
+    fold.check(examples)
+    called = called or ", ".join(channel.name for channel in features.channels)
+    what = f"{len(features.names)} features made by hand"
+    asked = _Question(examples, fold, n_classes)
+    return asked.fitted(f"features by hand ({called})", what, features.values)
 
 
 @dataclass(frozen=True)
@@ -108,24 +130,28 @@ def _of_people(asked: _Question) -> tuple[list[Answer], list[str]]:
     return [asked.fitted(called, f"{called} alone", values)], notes
 
 
-def _of_features(asked: _Question, features: Features) -> list[Answer]:
-    sets = {", ".join(channel.name for channel in features.channels): features}
-    ppg = {channel.name for channel in features.channels if channel.kind == "ppg"}
-    ecg = {channel.name for channel in features.channels if channel.kind == "ecg"}
+def _of_channels(asked: _Question, features: Features) -> list[Answer]:
+    """Return what features of all channels say, and of those that a PPG alone or beside has."""
+    ppg = sorted(channel.name for channel in features.channels if channel.kind == "ppg")
+    ecg = sorted(channel.name for channel in features.channels if channel.kind == "ecg")
+    sets = {"": features}
     if ppg and ecg:
-        called = ", ".join(sorted(ppg))
-        agreeing = [
-            place
-            for place, used in enumerate(features.uses)
-            if used <= ppg or (used & ppg and used & ecg)
-        ]
-        sets[f"{called}, agreement with {', '.join(sorted(ecg))}"] = features.pick(agreeing)
-        sets[called] = features.select(sorted(ppg))
+        if asked.n_classes is not None:
+            beside = f"{', '.join(ppg)}, agreement with {', '.join(ecg)}"
+            sets[beside] = features.pick(_agreeing(features, set(ppg), set(ecg)))
+        sets[", ".join(ppg)] = features.select(ppg)
     return [
-        asked.fitted(
-            f"features by hand ({called})", f"{len(each.names)} features made by hand", each.values
-        )
+        of_features(asked.examples, asked.fold, each, n_classes=asked.n_classes, called=called)
         for called, each in sets.items()
+    ]
+
+
+def _agreeing(features: Features, ppg: set[str], ecg: set[str]) -> list[int]:
+    """Return where the features of the PPG are, and those that compare it with the ECG."""
+    return [
+        place
+        for place, used in enumerate(features.uses)
+        if used <= ppg or (used & ppg and used & ecg)
     ]
 
 

@@ -59,7 +59,7 @@ def of_heart(windows: Values, kind: ChannelKind, sampling_hz: float) -> Measures
         ),
         "periodicity": periodicity(windows, sampling_hz),
         "skewness": skewness(windows),
-        "kurtosis": np.asarray(stats.kurtosis(windows, axis=1)),
+        "kurtosis": _kurtosis(windows),
         "flat": flat_fraction(_unit_range(windows), sampling_hz),
         "clipped": clipped_fraction(windows, sampling_hz),
         "size_log": _size_log(windows),
@@ -157,7 +157,7 @@ def _spectral(
     measures = {
         "dominant_hz": highest,
         "peak_share": share.max(axis=1),
-        "entropy": stats.entropy(share + TINY, axis=1) / np.log(inside.sum()),
+        "entropy": stats.entropy(share + TINY, axis=1) / np.log(max(2, inside.sum())),
         "slow_share": share[:, inner_hz < PULSE_BAND_HZ[0]].sum(axis=1),
         "fast_share": share[:, inner_hz > PULSE_BAND_HZ[1]].sum(axis=1),
     }
@@ -176,6 +176,14 @@ def _mean_and_spread(values: Values, window: Indices, n_windows: int) -> tuple[V
 
 def _within(frequency_hz: Values, band_hz: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray((frequency_hz >= band_hz[0]) & (frequency_hz <= band_hz[1]), np.bool_)
+
+
+def _kurtosis(windows: Values) -> Values:
+    """Return how heavy the tails are beside a normal distribution; NaN for a flat line."""
+    centred = windows - windows.mean(axis=1, keepdims=True)
+    variance = (centred**2).mean(axis=1)
+    fourth = (centred**4).mean(axis=1)
+    return np.where(variance > 0, fourth / np.where(variance > 0, variance, 1) ** 2 - 3, np.nan)
 
 
 def _size_log(windows: Values) -> Values:

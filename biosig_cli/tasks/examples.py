@@ -143,8 +143,7 @@ def by_level(examples: Examples, score: Values, level: Level) -> tuple[Examples,
     first = order[np.unique(group[order], return_index=True)[1]]
     target = _group_means(examples.target[:, None], group)[:, 0]
     if score.ndim == 2:
-        shape = (len(first), int(examples.target.max()) + 1)
-        counts = np.zeros(shape, np.int64)
+        counts = np.zeros((len(first), score.shape[1]), np.int64)
         np.add.at(counts, (group, examples.target.astype(np.int64)), 1)
         target = counts.argmax(axis=1).astype(np.float64)
     grouped = examples.take(first)

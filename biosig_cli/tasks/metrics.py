@@ -18,6 +18,10 @@ HIGHER_IS_BETTER = {
     **dict.fromkeys(("brier", "ece", "mae", "rmse", "nrmse"), False),
 }
 """Which way is better; figures that have no better side, such as a bias, are not here."""
+OF_CLASSES = (
+    *("auroc", "auprc", "accuracy", "majority", "balanced_accuracy", "f1", "sensitivity"),
+    *("specificity", "mcc", "brier", "ece"),
+)
 MEANS = ("auroc", "auprc", "balanced_accuracy", "f1", "sensitivity", "specificity")
 """With more than two classes, means over those that occur."""
 AAMI_SUBJECTS = 85
@@ -59,6 +63,8 @@ def classification_figures(
         See `classification_values`.
     """
     check_answered(target, probability)
+    if not len(target):
+        return dict.fromkeys(OF_CLASSES, Figure(None, why="no windows"))
     classes = target.astype(np.int64)
     decision = decide(probability, threshold)
     group, weights = np.zeros(len(classes), np.int64), np.ones((1, 1))
@@ -113,7 +119,7 @@ def decide(probability: Values, threshold: Threshold = None) -> NDArray[np.int64
             windows or one for each; 0.5 for None. Of more, the most probable is taken.
     """
     if probability.shape[1] != 2:
-        return probability.argmax(axis=1).astype(np.int64)
+        return np.asarray(probability.argmax(axis=1), np.int64)
     from_here = 0.5 if threshold is None else threshold
     return np.asarray(probability[:, 1] >= from_here, np.int64)
 
@@ -155,8 +161,6 @@ def _figures(values: dict[str, Values], why: dict[str, str]) -> dict[str, Figure
 
 def _why_not(name: str, counts: NDArray[np.int64]) -> str:
     """Return why a figure is not defined for so many windows of each class."""
-    if not counts.sum():
-        return "no windows"
     if len(counts) == 2 and name in ("f1", "sensitivity", "specificity"):
         return f"no windows of class {0 if name == 'specificity' else 1}"
     return "only one class among the windows"

@@ -89,7 +89,7 @@ def ranked_values(
     """
     order = np.argsort(-score, kind="stable")
     positive, group, score = positive[order], group[order], score[order]
-    ends = np.flatnonzero(np.append(np.diff(score) != 0, np.ones(min(len(score), 1), bool)))
+    ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
     auroc, auprc = np.empty(len(weights)), np.empty(len(weights))
     for part in _parts(len(weights), len(score)):
         counted = weights[part][:, group]

@@ -78,7 +78,7 @@ def test_overlap_by_design_within_a_split_is_fine(tmp_path):
     write_store(tmp_path / "train", [cut("r", "a", waves(0), spec_of(), step_s=2.0)])
     report = quick_audit(parts_of(tmp_path))
     assert report.findings == []
-    assert "nothing across splits" in report.notes[0]
+    assert "nothing across splits" in report.not_given[0]
 
 
 def test_a_checkpoint_that_saw_a_test_subject_is_found(tmp_path):
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_saw_a_test_subject_is_found(tmp_path):
     assert [(f.kind, f.split, f.subject, f.n_windows) for f in report.findings] == [
         ("pretrained", "test", "s7", 12)
     ]
-    assert "not all windows that run was trained on were given" in report.notes[0]
+    assert "not all windows that run was trained on were given" in report.not_given[0]
     whole = Trained("run", {"train": {"digest": test.store.digest, "subjects": []}})
     assert "this very store" in quick_audit(parts, [whole]).findings[0].against
 

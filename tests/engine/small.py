@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # the first optimizer of a process would import it, for a second
 from torch import Tensor, nn
 
 from biosig_cli.core.progress import Reporter
@@ -132,24 +133,20 @@ def _plain(value: Any) -> Any:
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
-def die_at(number: int, owner: Any, name: str, *, after: bool) -> None:
-    """Kill this process at call `number` of a function, before or after it."""
-    calls, function = [0], getattr(owner, name)
+def die() -> None:
+    os.killpg(0, signal.SIGKILL)
 
-    def call(*arguments: Any, **named: Any) -> Any:
+
+def train_and_die_at_rename(folder: Path, number: int) -> None:
+    calls, replace = [0], Path.replace
+
+    def die_before(path: Path, target: Path) -> Path:
         calls[0] += 1
-        if calls[0] == number and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = function(*arguments, **named)
         if calls[0] == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
+            die()
+        return replace(path, target)
 
-    setattr(owner, name, call)
-
-
-def train_and_die_at_rename(folder: Path, number: int, *, after: bool) -> None:
-    die_at(number, Path, "replace", after=after)
+    Path.replace = die_before  # type: ignore[method-assign]
     train(folder, rescue_s=0.0)
 
 
@@ -161,7 +158,7 @@ def train_and_die_while_writing(folder: Path, number: int) -> None:
         save(content, path)
         if calls[0] == number:
             os.truncate(path, path.stat().st_size // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     torch.save = half  # type: ignore[assignment]
     train(folder, rescue_s=0.0)
@@ -173,9 +170,15 @@ FORKS.set_forkserver_preload(["tests.engine.small"])
 
 
 def start(function: Callable[..., None], *arguments: Any, **named: Any) -> Any:
-    process = FORKS.Process(target=function, args=arguments, kwargs=named)
+    process = FORKS.Process(target=_begin, args=(function, *arguments), kwargs=named)
     process.start()
     return process
+
+
+def _begin(function: Callable[..., None], *arguments: Any, **named: Any) -> None:
+    os.setpgid(0, 0)  # so that the process that reads ahead can be killed with this one
+    multiprocessing.set_start_method("fork", force=True)  # as everywhere but here
+    function(*arguments, **named)
 
 
 def start_together(
@@ -199,4 +202,5 @@ def _together(
     os.environ.update({name: str(value) for name, value in places.items()})
     assert distributed.join("cpu") == "cpu"
     function(*arguments, **named)
-    torch.distributed.destroy_process_group()
+    if n > 1:
+        torch.distributed.destroy_process_group()

@@ -1,6 +1,8 @@
 """A run that is killed, whenever that is, and resumed leaves what the run left that was not."""
 
+import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -28,6 +30,14 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, float]:
     return left_by(folder / "first"), time.monotonic() - start_s
 
 
+def kill(pid: int) -> None:
+    """Kill a process and the one that reads ahead for it."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:  # it has not begun, or has just ended
+        os.kill(pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_at_random_moments_and_resumed(
     straight: tuple[object, float], tmp_path: Path, seed: int
@@ -39,7 +49,7 @@ def test_killed_at_random_moments_and_resumed(
         process.join(draw.uniform(0, duration_s))
         if process.exitcode is not None:
             break
-        process.kill()
+        kill(process.pid)
         process.join()
         n_killed += 1
         assert n_killed < 200
@@ -47,12 +57,12 @@ def test_killed_at_random_moments_and_resumed(
     assert left_by(tmp_path / "run") == expected
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 16, 17, 18, 19, 20, 21, 22, 23, 24])
+# The log, the first steps; the end of the first epoch; that of the second, which stays.
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 14, 15, 16, 17, 18, 19, 33, 34, 35, 36, 37])
 def test_killed_between_two_files(
-    straight: tuple[object, float], tmp_path: Path, number: int, *, after: bool
+    straight: tuple[object, float], tmp_path: Path, number: int
 ) -> None:
-    killed = start(train_and_die_at_rename, tmp_path / "run", number, after=after)
+    killed = start(train_and_die_at_rename, tmp_path / "run", number)
     killed.join()
     assert killed.exitcode == -9
     resumed = start(train, tmp_path / "run")

@@ -12,6 +12,7 @@ from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.parts import write_npz
+from biosig_cli.data.pseudonyms import pseudonym
 from biosig_cli.data.store import open_split, open_store
 from biosig_cli.services import split_store
 from biosig_cli.services.audit import check_before_scoring
@@ -300,6 +301,15 @@ def test_recordings_of_another_kind_need_a_recipe(tmp_path):
     for store in opened.stores.values():
         [rate] = set(store.column("label_rate").tolist())
         assert [rate] == [60 + 5 * int(subject) for subject in store.subjects]
+
+
+def test_splits_of_hidden_subjects_name_nobody(tree, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("windows: {gate: missing}\nbuild_windows: {hash_subjects: true}\n")
+    opened = for_training(tree, tmp_path, recipe=str(recipe))
+    hidden = sorted(pseudonym(person) for person in ("112", "113", "114", "115"))
+    assert sorted(chain(*(opened.splits[split] for split in SPLITS))) == hidden
+    assert opened.stores["train"].manifest["hash_subjects"] == "sha256"
 
 
 def test_a_channel_that_the_recipe_does_not_make_is_refused_before_the_work(tree, tmp_path):
