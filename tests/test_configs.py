@@ -6,6 +6,7 @@ import pytest
 
 from biosig_cli.core.config import COMMANDS, SHARED, Config, load_config, read_file, shipped_configs
 from biosig_cli.services.build_windows import BuildWindowsConfig
+from biosig_cli.services.finetune import FinetuneConfig
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig
 from biosig_cli.services.pretrain import PretrainConfig
 from biosig_cli.services.smoke import SmokeConfig
@@ -15,6 +16,7 @@ CONFIGS: dict[str, type[Config]] = {
     "prepare_splits": PrepareSplitsConfig,
     "build_windows": BuildWindowsConfig,
     "pretrain": PretrainConfig,
+    "finetune": FinetuneConfig,
     "smoke": SmokeConfig,
 }
 
@@ -55,6 +57,8 @@ def test_documented_names_are_shipped() -> None:
         "demo",
         "ssl_pretrain",
         "ssl_pretrain_ttm_r1",
+        "finetune_but_ppg",
+        "finetune_heart_rate",
     }
     assert expected <= set(SHIPPED)
 

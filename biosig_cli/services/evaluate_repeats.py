@@ -110,7 +110,10 @@ def read_fold_answers(
     table = pq.read_table(path)
     stores = compared.data.stores
     if (table.schema.metadata or {}).get(b"digest", b"").decode() != digest_of(stores):
-        return None, f"{path} was made from other windows: run finetune --folds again"
+        return None, (
+            f"{path} was made from other windows: make them once by build-windows, and run "
+            "finetune --folds on those"
+        )
     rows = np.full(sum(len(store) for store in stores.values()), -1)
     rows[table["row"].to_numpy()] = np.arange(len(table))
     starts = np.cumsum([0, *(len(store) for store in stores.values())])

@@ -254,7 +254,8 @@ def make_stages(config: "FinetuneConfig", encoder: Encoder, reporter: Reporter) 
             f"stages of {asked[0]} and {asked[1]} epochs are shortened to {head} and {full}: "
             f"--epochs {plan.epochs} bounds them all"
         )
-    for name in blocks:
+    fitted = fit_stages(stages, plan.epochs)
+    for name in blocks if len(fitted) > 1 else ():
         n = sum(p.numel() for p in encoder.get_submodule(name).parameters())
         reporter.fact("unfreezes", name, f"{n:,} parameters")
-    return fit_stages(stages, plan.epochs)
+    return fitted

@@ -27,6 +27,8 @@ from biosig_cli.services.build_windows import BuildWindowsConfig, build_stores, 
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 BUT_PPG_RECIPE = "but_ppg"
+ASKED = "asked"
+"""The channel set of the channels that were asked for."""
 WHOLE = "all"
 """The split of a store that holds every subject's windows."""
 
@@ -61,8 +63,13 @@ def open_whole(
     if not path.is_dir() or _is_unfinished(path):
         return open_split(path, SPLITS[0])  # which is not there: it says how windows are made
     config = _recipe_for(path, recipe, reporter)
+    names = config.recipe.spec.names
     if channels is not None:
         config.recipe.spec.positions(channels)  # before the work, which may be long
+        names = channels
+    # No others: a recording that lacks one of them is of use all the same.
+    asked = tuple(name for name in config.channels if name in names)
+    config = config.model_copy(update={"sets": {ASKED: asked}, "channel_set": ASKED})
     return open_store(_build(path, config, work_dir, reporter), channels=channels)
 
 

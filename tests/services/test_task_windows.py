@@ -258,11 +258,23 @@ def test_windows_of_a_tree_are_those_of_prepare_splits_and_build_windows(tree, r
 def test_the_same_command_again_builds_nothing(tree, run, monkeypatch):
     folder, before = run
     monkeypatch.setattr(split_store, "make_parts", lambda *_, **__: pytest.fail("built again"))
-    for how in ({}, {"seed": 1}, {"channels": ["ECG", "PPG"]}, {"recipe": "but_ppg"}):
-        for_training(tree, folder, **how)
+    for how in ({"seed": 1}, {"recipe": "but_ppg"}):
+        for_training(tree, folder, channels=["PPG"], **how)
     again = for_training(tree, folder, channels=["PPG"])
     assert again.stores["train"].digest == before.stores["train"].digest
     assert len(list((folder / "windows").iterdir())) == 1
+
+
+def test_windows_have_the_channels_asked_for_whatever_their_order(tree, tmp_path):
+    for_training(tree, tmp_path, channels=["ECG", "PPG"])
+    assert for_training(tree, tmp_path, channels=["PPG", "ECG"]).stores["val"].spec.names == (
+        "PPG",
+        "ECG",
+    )
+    assert len(list((tmp_path / "windows").iterdir())) == 1
+    everything = for_training(tree, tmp_path).stores["val"].spec.names
+    for_scoring(tree, "all", tmp_path, channels=everything)
+    assert len(list((tmp_path / "windows").iterdir())) == 2, "all of the recipe's are as if asked"
 
 
 def test_other_recordings_and_other_recipes_do_not_touch_the_windows_of_a_run(tree, run, tmp_path):
