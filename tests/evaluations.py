@@ -1,17 +1,14 @@
 """Results of evaluations as `biosig evaluate` writes them, computed from made-up answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn import metrics as sk
 
-from biosig_cli.report.evaluation_material import DrawnMistake, DrawnReconstruction, Material
-
 Values = NDArray[np.float64]
-CHANNELS = [(f"ACC_{axis}", "acc", "g") for axis in "XYZ"]
-CHANNELS += [("PPG", "ppg", "a.u."), ("ECG", "ecg", "mV")]
 SUBJECTS = ("101", "104", "107", "110", "112", "115", "118", "121")
 BASELINES = {
     "majority": (0.0, "says the most frequent class"),
@@ -32,7 +29,7 @@ def people(n_windows: int = 30, n_subjects: int = 8) -> Values:
     return np.repeat(names, n_windows)
 
 
-def interval(value: Callable[[Any], float], subject: Any, n_draws: int = 60) -> dict[str, Any]:
+def interval(value: Callable[[Any], float], subject: Any, n_draws: int = 40) -> dict[str, Any]:
     """Return a figure and its interval, bootstrapped over subjects; `value` takes rows."""
     rng = np.random.default_rng(0)
     rows_of = [np.flatnonzero(subject == name) for name in np.unique(subject)]
@@ -52,39 +49,36 @@ def interval(value: Callable[[Any], float], subject: Any, n_draws: int = 60) -> 
 
 
 def auroc(target: Values, score: Values) -> float:
-    if len(np.unique(target)) < 2:
+    positive = target == 1
+    n_positive, n_negative = positive.sum(), (~positive).sum()
+    if not n_positive or not n_negative:
         raise ValueError
-    return float(sk.roc_auc_score(target, score))
+    above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * n_negative))
 
 
-def classifying(target: Values, score: Values, threshold: float) -> dict[str, Callable]:
-    """Return every metric of a binary classification as a function of rows."""
-    said = score > threshold
-    positive, negative = target == 1, target == 0
+def around(value: float) -> dict[str, Any]:
+    """Return a figure with a made-up interval: of most figures only the place on a page counts."""
+    return figure(value, value - 0.04 * abs(value), value + 0.03 * abs(value))
 
-    def of(metric: Callable, answer: Any) -> Callable:
-        return lambda rows: float(metric(target[rows], answer[rows]))
 
-    def balanced(rows: Any) -> float:
-        found, left = (said[rows & positive].mean(), (~said)[rows & negative].mean())
-        return float((found + left) / 2)
-
-    def mask(rows: Any) -> Any:
-        return np.bincount(rows, minlength=len(target)) > 0
-
-    return {
-        "auroc": lambda rows: auroc(target[rows], score[rows]),
-        "auprc": of(sk.average_precision_score, score),
-        "accuracy": of(sk.accuracy_score, said),
-        "majority": lambda rows: float(np.bincount(target[rows].astype(int)).max() / len(rows)),
-        "balanced_accuracy": lambda rows: balanced(mask(rows)),
-        "f1": of(sk.f1_score, said),
-        "sensitivity": lambda rows: float(said[rows][positive[rows]].mean()),
-        "specificity": lambda rows: float((~said)[rows][negative[rows]].mean()),
-        "mcc": of(sk.matthews_corrcoef, said),
-        "brier": lambda rows: float(np.mean((score[rows] - target[rows]) ** 2)),
-        "ece": lambda rows: float(abs(np.mean(score[rows] - target[rows]))),
+def classifying(target: Values, score: Values, threshold: float) -> dict[str, Any]:
+    """Return every figure of a binary classification but the first."""
+    said, true = score > threshold, target == 1
+    found, left = float(said[true].mean()), float((~said)[~true].mean())
+    values = {
+        "auprc": sk.average_precision_score(target, score),
+        "accuracy": sk.accuracy_score(target, said),
+        "majority": max(true.mean(), 1 - true.mean()),
+        "balanced_accuracy": (found + left) / 2,
+        "f1": sk.f1_score(target, said),
+        "sensitivity": found,
+        "specificity": left,
+        "mcc": sk.matthews_corrcoef(target, said),
+        "brier": np.mean((score - target) ** 2),
+        "ece": abs(np.mean(score - target)),
     }
+    return {key: around(float(value)) for key, value in values.items()}
 
 
 def scores(target: Values, strength: float, seed: int, subject: Any) -> Values:
@@ -101,8 +95,8 @@ def answer(
 ) -> dict[str, Any]:
     """Return one answer: its figures, its difference to `first`, and what only models have."""
     threshold = 0.45
-    of = classifying(target, score, threshold)
-    figures = {key: interval(value, subject) for key, value in of.items()}
+    ranked = interval(lambda rows: auroc(target[rows], score[rows]), subject)
+    figures = {"auroc": ranked} | classifying(target, score, threshold)
     by_subject = figures | {"auroc": figure(figures["auroc"]["value"], 0.7, 1.0)}
     both_classes = len(np.unique(target)) > 1
     found = {
@@ -269,147 +263,3 @@ def label_efficiency() -> dict[str, Any]:
             points.append(shown | spread | {"values": values.tolist()})
         found.append({"name": name, "points": points})
     return {"metric": "auroc", "answers": found}
-
-
-def regressing(target: Values, score: Values) -> dict[str, Callable]:
-    """Return every metric of a regression as a function of rows."""
-    error = score - target
-
-    def limit(sign: int) -> Callable:
-        return lambda rows: float(error[rows].mean() + sign * 1.96 * error[rows].std(ddof=1))
-
-    return {
-        "mae": lambda rows: float(np.abs(error[rows]).mean()),
-        "rmse": lambda rows: float(np.sqrt((error[rows] ** 2).mean())),
-        "bias": lambda rows: float(error[rows].mean()),
-        "loa_low": limit(-1),
-        "loa_high": limit(1),
-        "r": lambda rows: float(np.corrcoef(target[rows], score[rows])[0, 1]),
-        "r2": lambda rows: float(sk.r2_score(target[rows], score[rows])),
-        "nrmse": lambda rows: float(np.sqrt((error[rows] ** 2).mean()) / target[rows].std()),
-    }
-
-
-def predictions(subject: Any, noise: float) -> tuple[Values, Values]:
-    """Return (N,) blood pressures and predictions of them."""
-    rng = np.random.default_rng(6)
-    own = {name: rng.normal(122, 14) for name in np.unique(subject)}
-    target = np.array([own[name] for name in subject]) + rng.normal(0, 8, len(subject))
-    return target, target * 0.8 + 24.4 + np.random.default_rng(7).normal(0, noise, len(subject))
-
-
-def regression(n_subjects: int = 24, **changed: Any) -> dict[str, Any]:
-    """Return the result of a regression of blood pressure."""
-    subject = people(40, n_subjects)
-    target, first = predictions(subject, 6.0)
-    mean = np.full(len(target), target.mean()) + np.random.default_rng(0).normal(
-        0, 1e-6, len(target)
-    )
-    made = {
-        "fine-tuned": ("model", first),
-        "hand-made features": ("baseline", predictions(subject, 9.0)[1]),
-        "mean": ("baseline", mean),
-    }
-    found = []
-    for name, (kind, score) in made.items():
-        figures = {key: interval(v, subject) for key, v in regressing(target, score).items()}
-        figures["aami"] = figure(0.0, why="24 subjects; the standard asks for 85")
-        figures["bhs"] = figure(0.43, why="grade C; the value is the share within 5 mmHg")
-        error, against = np.abs(first - target), np.abs(score - target)
-        gap = interval(lambda rows, e=error, a=against: float((a - e)[rows].mean()), subject)
-        more = {"difference": None if kind == "model" else gap, "confusion": None, "curves": {}}
-        by_subject = [
-            {
-                "group": str(each),
-                "n_windows": 40,
-                "n_subjects": 1,
-                "figure": figure(float(error[subject == each].mean()), why="one subject"),
-            }
-            for each in np.unique(subject)
-        ]
-        own = {"name": name, "kind": kind, "about": "", "threshold": None}
-        by = {"subject": by_subject} if kind == "model" else {}
-        found.append(own | more | {"levels": {"window": figures}, "groups": by})
-    task = {"kind": "regression", "label": "SBP", "classes": [], "level": "window"}
-    task |= {"primary": "mae", "unit": "mmHg", "higher_is_better": False}
-    data = {"task": task, "data": counted(subject) | {"counts": {}, "n_records": 120}}
-    none = {"cross_validation": None, "label_efficiency": None, "lead": "split", "notices": []}
-    return classification() | data | none | {"answers": found} | changed
-
-
-def reconstruction(**changed: Any) -> dict[str, Any]:
-    """Return the result of an encoder alone."""
-    errors = {"model": 0.31, "zero": 1.0, "mean": 0.98, "interpolation": 0.62}
-    channels = {
-        name: {
-            "answers": {
-                each: {
-                    "mse": figure(error * scale, error * scale * 0.85, error * scale * 1.2),
-                    "mae": figure(error**0.5 * 0.7, error**0.5 * 0.6, error**0.5 * 0.8),
-                    "correlation": figure(None, why="a constant has no correlation")
-                    if each in ("zero", "mean")
-                    else figure(1 - error, 0.9 - error, 1.05 - error),
-                }
-                for each, error in errors.items()
-            }
-        }
-        for name, scale in (("PPG", 1.0), ("ECG", 1.3))
-    }
-    task = {"kind": "reconstruction", "mask_ratio": 0.4, "mask_kind": "random"}
-    whole = classification()
-    kept = ("format", "biosig_version", "made_at", "command", "data", "models", "notices")
-    return {key: whole[key] for key in kept} | {"task": task, "channels": channels} | changed
-
-
-def waves(seed: int, n_samples: int = 1250) -> Values:
-    """Return (C, T) a window of the five channels, at 125 Hz."""
-    rng = np.random.default_rng(seed)
-    phase = 2 * np.pi * (1.1 + 0.03 * seed) * np.arange(n_samples) / 125 + rng.uniform(0, 6)
-    ppg = np.sin(phase) + 0.4 * np.sin(2 * phase + 0.8) + rng.normal(0, 0.15, n_samples)
-    ecg = np.exp(40 * (np.cos(phase + 1) - 1)) + rng.normal(0, 0.03, n_samples)
-    return np.vstack([0.02 * rng.normal(0, 1, (3, n_samples)).cumsum(1) / 10, ppg, ecg])
-
-
-def hidden_stretches(shape: tuple[int, int]) -> NDArray[np.bool_]:
-    hidden = np.zeros(shape, bool)
-    for row in range(shape[0]):
-        for place in np.random.default_rng(row).permutation(10)[:4]:
-            hidden[row, place * 125 : (place + 1) * 125] = True
-    return hidden
-
-
-def material(metrics: Mapping[str, Any], *, n_drawn: int = 4) -> Material:
-    """Return what is drawn beside `metrics`, of the same made-up people."""
-    subject = people(metrics["data"]["n_windows"] // metrics["data"]["n_subjects"],
-                     metrics["data"]["n_subjects"])  # fmt: skip
-    if metrics["task"]["kind"] == "regression":
-        target, score = predictions(subject, 6.0)
-    else:
-        target = labels(subject)
-        score = scores(target, 2.6, 0, subject)
-    rng = np.random.default_rng(9)
-    own = {name: rng.normal(0, 1.5, 2) for name in np.unique(subject)}
-    places = np.array([own[name] for name in subject]) + rng.normal(0, 0.7, (len(subject), 2))
-    places[:, 0] += 1.5 * (target - target.mean()) / target.std()
-    mistakes = [
-        DrawnMistake(
-            f"Record {112001 + k} at 0 s: true poor, predicted good with 0.9{7 - k}",
-            waves(k),
-            CHANNELS,
-            125.0,
-        )
-        for k in range(n_drawn)
-    ]
-    reconstructions = [
-        DrawnReconstruction(
-            f"Record {112001 + k} at 0 s",
-            waves(k)[3:],
-            CHANNELS[3:],
-            125.0,
-            0.8 * waves(k)[3:] + np.random.default_rng(k).normal(0, 0.05, (2, 1250)),
-            hidden_stretches((2, 1250)),
-        )
-        for k in range(n_drawn)
-    ]
-    embedding = {"PCA": places, "t-SNE": places @ np.array([[0.8, -0.6], [0.6, 0.8]])}
-    return Material(target, score, subject, subject, embedding, mistakes, reconstructions)

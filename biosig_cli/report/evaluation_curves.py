@@ -84,7 +84,7 @@ def draw_precision(evaluation: Evaluation, answers: Sequence[Answer]) -> Picture
     positive = counts.get(task.classes[1], 0) / max(sum(counts.values()), 1)
     axis.axhline(positive, color=GREY, linewidth=0.8, linestyle=":")
     plain(axis, "recall (sensitivity)", "precision")
-    legend(axis, drawn, lines, "lower left")
+    legend(axis, drawn, lines, "best")
     caption = (
         f"Precision and recall of {task.label} {task.classes[1]}. Dotted: its share of the "
         f"windows, {percent(positive)}, which is the precision of no model."

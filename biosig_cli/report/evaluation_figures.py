@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
+from biosig_cli.report.evaluation_breakdown import groups_shown
 from biosig_cli.report.evaluation_results import (
     Answer,
     Estimate,
@@ -28,7 +29,7 @@ from biosig_cli.report.evaluation_style import (
     plain,
     written,
 )
-from biosig_cli.report.evaluation_tables import by_kind, groups_shown, places_of
+from biosig_cli.report.evaluation_tables import by_kind, places_of
 from biosig_cli.report.evaluation_words import NOT_DEFINED, metric, number, said, titled
 from biosig_cli.report.figures import INK
 from biosig_cli.report.html import Picture, count, picture

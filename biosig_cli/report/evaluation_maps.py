@@ -47,7 +47,7 @@ def draw_map(name: str, places: Values, material: Material, task: Task | None) -
     if task is not None and len(material.target):
         shown[task.label] = _labels(material.target, task)
     subject = material.subject.astype(str)
-    if (subject != "").any():
+    if len(np.unique(subject)) > 1:
         shown["subject"] = np.where(subject == "", UNKNOWN, subject)
     if not shown or len(places) <= 1:
         return None

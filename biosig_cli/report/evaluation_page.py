@@ -1,55 +1,30 @@
 """The page of an evaluation: every answer beside every other, for a reader who trusts nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from biosig_cli.report.evaluation_breakdown import MOST_GROUPS, efficiency_table, group_table
 from biosig_cli.report.evaluation_curves import (
     draw_precision,
     draw_reliability,
     draw_roc,
     draw_scores,
 )
-from biosig_cli.report.evaluation_figures import (
-    draw_differences,
-    draw_efficiency,
-    draw_forest,
-    draw_groups,
-)
+from biosig_cli.report.evaluation_figures import draw_efficiency, draw_groups
 from biosig_cli.report.evaluation_maps import draw_map
 from biosig_cli.report.evaluation_material import Material
+from biosig_cli.report.evaluation_parts import parts_of
 from biosig_cli.report.evaluation_regression import (
     draw_agreement,
     draw_errors,
     draw_predicted,
 )
-from biosig_cli.report.evaluation_results import (
-    FEW_SUBJECTS,
-    Answer,
-    CrossValidation,
-    Evaluation,
-    models_of,
-)
+from biosig_cli.report.evaluation_results import Answer, Evaluation, models_of
 from biosig_cli.report.evaluation_signals import draw_mistake, draw_reconstruction
 from biosig_cli.report.evaluation_style import MODEL_COLORS
-from biosig_cli.report.evaluation_tables import (
-    MOST_GROUPS,
-    efficiency_table,
-    fold_table,
-    group_table,
-    level_table,
-    levels_shown,
-    primary_table,
-)
-from biosig_cli.report.evaluation_words import (
-    METRICS,
-    few_subjects,
-    metric,
-    people,
-    question,
-    strongest,
-    verdict,
-)
+from biosig_cli.report.evaluation_verdict import strongest, verdict
+from biosig_cli.report.evaluation_words import METRICS, people, question
 from biosig_cli.report.html import Picture, count, write_page
 
 
@@ -67,14 +42,14 @@ def write_evaluation_page(path: Path, metrics: Mapping[str, Any], *, drawn: Mate
     evaluation = Evaluation.read(metrics)
     task = evaluation.task
     models = models_of(evaluation.answers)
-    parts = _parts(evaluation)
+    parts = parts_of(evaluation)
     maps = [draw_map(name, places, drawn, task) for name, places in drawn.embedding.items()]
     write_page(
         path,
         "evaluation.html",
         evaluation=evaluation,
         heading=f"Evaluation: {task.label}",
-        verdict=[verdict(evaluation)],
+        verdict=verdict(evaluation),
         facts=_facts(evaluation),
         notices=[*evaluation.notices, *_own_notices(evaluation)],
         colors=MODEL_COLORS,
@@ -103,7 +78,6 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
         "asked": question(task),
         "answered per": task.level,
         "data": data.dataset,
-        "licence": data.licence,
         "split": data.split,
         "windows": count(data.n_windows),
         "records": count(data.n_records) if data.n_records else "",
@@ -128,76 +102,6 @@ def _own_notices(evaluation: Evaluation) -> list[str]:
                 f"share of that class."
             )
     return notices
-
-
-def _parts(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Return the parts with tables of all answers, the one that leads first."""
-    split = _part(
-        evaluation,
-        evaluation.answers,
-        f"The {evaluation.data.split} split",
-        _about_split(evaluation),
-    )
-    cross = evaluation.cross_validation
-    if cross is None:
-        return [split]
-    about = _about_cross(evaluation, cross)
-    left_out = _part(evaluation, cross.answers, "Subjects left out in turn", about)
-    left_out["folds"] = fold_table(evaluation, cross)
-    return [left_out, split] if evaluation.cross_validation_leads else [split, left_out]
-
-
-def _part(
-    evaluation: Evaluation, answers: Sequence[Answer], heading: str, about: list[str]
-) -> dict[str, Any]:
-    levels = levels_shown(evaluation, answers)
-    measured = {level for answer in answers for level in answer.levels}
-    same = [level for level in ("window", "record", "subject") if level in measured - set(levels)]
-    if same:
-        about = [*about, f"By {' and by '.join(same)} the figures are the same as by {levels[0]}."]
-    pictures = [draw_forest(evaluation, answers), draw_differences(evaluation, answers)]
-    return {
-        "heading": heading,
-        "about": about,
-        "primary": primary_table(evaluation, answers),
-        "pictures": [each for each in pictures if each],
-        "name": metric(evaluation.task.primary).name,
-        "level": evaluation.task.level,
-        "others": level_table(evaluation, answers, evaluation.task.level),
-        "levels": {level: level_table(evaluation, answers, level) for level in levels[1:]},
-        "folds": None,
-    }
-
-
-def _about_split(evaluation: Evaluation) -> list[str]:
-    data = evaluation.data
-    records = f" of {people(data.n_records, 'record')}" if data.n_records else ""
-    about = [
-        f"{people(data.n_windows, 'window')}{records} of {people(data.n_subjects, 'subject')}. "
-        "Intervals (95 %) are bootstrapped over subjects."
-    ]
-    if data.n_subjects >= FEW_SUBJECTS:
-        return about
-    if evaluation.cross_validation_leads:
-        return [*about, "Over so few subjects intervals are too narrow, as said above."]
-    return [*about, few_subjects(data.n_subjects)]
-
-
-def _about_cross(evaluation: Evaluation, cross: CrossValidation) -> list[str]:
-    about = [
-        f"{cross.how[:1].upper()}{cross.how[1:]}: {people(cross.n_windows, 'window')}, each "
-        "answered by what was trained without its subject. Intervals (95 %) are bootstrapped over "
-        "subjects."
-    ]
-    if evaluation.cross_validation_leads:
-        n_subjects = evaluation.data.n_subjects
-        about.append(
-            f"This comes first because the {evaluation.data.split} split holds "
-            f"{people(n_subjects, 'subject')}, and one split lies. {few_subjects(n_subjects)}"
-        )
-    elif cross.n_subjects < FEW_SUBJECTS:
-        about.append(few_subjects(cross.n_subjects))
-    return about
 
 
 def _curves(evaluation: Evaluation, drawn: Material) -> list[Picture]:

@@ -1,9 +1,11 @@
 """How the figures of an evaluation are written and read: names, roundings and the verdict."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from biosig_cli.report.evaluation_results import Answer, Estimate, Evaluation, Task
+from biosig_cli.report.evaluation_results import (
+    Estimate,
+    Task,
+)
 from biosig_cli.report.html import count
 
 MINUS = "\N{MINUS SIGN}"
@@ -123,80 +125,6 @@ def reading(difference: Estimate | None) -> str:
     if low <= 0 <= high:
         return "open"
     return "better" if low > 0 else "worse"
-
-
-def verdict(evaluation: Evaluation) -> str:
-    """Return what was found, in a few plain sentences computed from the figures alone."""
-    cross = evaluation.cross_validation if evaluation.cross_validation_leads else None
-    source = cross or evaluation.data
-    answers = cross.answers if cross else evaluation.answers
-    if not answers:
-        return "Nothing was evaluated."
-    first = answers[0]
-    primary = evaluation.primary(first)
-    how = f" ({cross.how})" if cross else ""
-    sentences = [_found(evaluation, first, source.n_windows, source.n_subjects, how)]
-    if evaluation.task.primary == "auroc" and primary.interval and primary.interval[0] <= 0.5:
-        sentences.append("It is not shown to be better than chance, which is 0.5.")
-    if baseline := strongest(evaluation, answers, "baseline"):
-        who = f"The strongest baseline, {quoted(baseline.name)},"
-        sentences.append(_compared(evaluation, first, baseline, who))
-    others = [answer for answer in answers[1:] if answer.kind == "model"]
-    if first.kind == "probe" and (probe := strongest(evaluation, answers[1:], "probe")):
-        others.append(probe)
-    sentences += [_compared(evaluation, first, each, quoted(each.name)) for each in others]
-    if cross and evaluation.answers and evaluation.answers[0].name != first.name:
-        data = evaluation.data
-        left = f" (the {data.split} split; it was not trained anew without each subject)"
-        own = evaluation.answers[0]
-        sentences.append(_found(evaluation, own, data.n_windows, data.n_subjects, left))
-    return " ".join(sentences)
-
-
-def _found(
-    evaluation: Evaluation, answer: Answer, n_windows: int, n_subjects: int, how: str
-) -> str:
-    """Return the figure that decides of one answer, and over whom."""
-    task = evaluation.task
-    figure = said(task.primary, evaluation.primary(answer), task.unit)
-    where = f"{people(n_windows, 'window')} of {people(n_subjects, 'subject')}{how}"
-    level = f", one answer per {task.level}" if task.level != "window" else ""
-    return (
-        f"The {metric(task.primary).name} of {quoted(answer.name)} is {figure} on {where}{level}."
-    )
-
-
-def strongest(evaluation: Evaluation, answers: Sequence[Answer], kind: str) -> Answer | None:
-    """Return the answer of a kind with the best primary figure, None where none has one."""
-    known = [
-        (value, answer)
-        for answer in answers
-        if answer.kind == kind and (value := evaluation.primary(answer).value) is not None
-    ]
-    sign = 1 if evaluation.task.higher_is_better else -1
-    return max(known, key=lambda each: sign * each[0])[1] if known else None
-
-
-def _compared(evaluation: Evaluation, first: Answer, other: Answer, who: str) -> str:
-    """Return how the first answer stands to another."""
-    task = evaluation.task
-    digits = metric(task.primary).digits
-    theirs = evaluation.primary(other)
-    if theirs.value is None:
-        return f"{who} has no {metric(task.primary).name}: {theirs.why or NOT_DEFINED}."
-    reaches = f"{who} reaches {number(theirs.value, digits)}"
-    difference = other.difference
-    if difference is None or difference.value is None:
-        return f"{reaches}; the difference is {said(task.primary, difference or Estimate())}."
-    by = f"difference {number(difference.value, digits)}"
-    by += f", interval {span(difference, digits)}" if difference.interval else ", no interval"
-    words = {
-        "better": f"{quoted(first.name)} is better ({by})",
-        "worse": f"{quoted(first.name)} is worse ({by})",
-        "open": f"no difference can be shown ({by})",
-        "": f"{by}, which shows nothing" + (f": {difference.why}" if difference.why else ""),
-    }
-    return f"{reaches}: {words[reading(difference)]}."
 
 
 def few_subjects(n_subjects: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from biosig_cli.report.evaluation_breakdown import channel_table
 from biosig_cli.report.evaluation_maps import draw_map
 from biosig_cli.report.evaluation_material import Material
 from biosig_cli.report.evaluation_results import (
@@ -18,7 +19,6 @@ from biosig_cli.report.evaluation_results import (
 )
 from biosig_cli.report.evaluation_signals import draw_reconstruction
 from biosig_cli.report.evaluation_style import FONT, MODEL_COLORS, PALE, model_color, plain, written
-from biosig_cli.report.evaluation_tables import channel_table
 from biosig_cli.report.evaluation_words import (
     METRICS,
     NOT_DEFINED,
@@ -32,7 +32,7 @@ from biosig_cli.report.figures import INK
 from biosig_cli.report.html import Picture, count, picture, write_page
 
 TRIVIAL = {
-    "zero": "predict zero",
+    "zero": "predicting zero",
     "mean": "mean of what is visible",
     "interpolation": "linear interpolation",
 }
@@ -129,7 +129,6 @@ def _facts(result: Reconstruction) -> dict[str, str]:
         "asked": "hidden samples",
         **asked,
         "data": data.dataset,
-        "licence": data.licence,
         "split": data.split,
         "windows": count(data.n_windows),
         "records": count(data.n_records) if data.n_records else "",
@@ -149,7 +148,8 @@ def _draw_answers(channel: str, answers: Mapping[str, Figures], models: Sequence
     for axis, key in zip(axes, keys, strict=True):
         for row, (name, figures) in enumerate(answers.items()):
             place = models.index(name) if name in models else -1
-            _draw_bar(axis, row, figures.get(key, Estimate()), place)
+            if key in figures:
+                _draw_bar(axis, row, figures[key], place)
         axis.axvline(0, color="#999999", linewidth=0.8)
         axis.margins(x=0.12)
         plain(axis, metric(key).name)
