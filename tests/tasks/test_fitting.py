@@ -126,3 +126,17 @@ def test_the_same_windows_give_the_same_fit():
     one, other = (fit("linear", features, target, group, n_classes=2) for _ in range(2))
     assert one.predict(features).tobytes() == other.predict(features).tobytes()
     assert (one.threshold, one.about) == (other.threshold, other.about)
+
+
+def test_more_features_than_windows_are_fitted_to_the_same_line() -> None:
+    draw = np.random.default_rng(4)
+    features, asked = draw.normal(size=(40, 300)), draw.normal(size=(9, 300))
+    target = (features[:, 0] + 0.5 * draw.normal(size=40) > 0).astype(float)
+    group = np.repeat(["a", "b", "c", "d", "e"], 8)
+    line = fit("linear", features, target, group, n_classes=2)
+    penalty = float(line.about.split("penalty ")[1].split()[0])
+    whole = LogisticRegression(C=1 / penalty, class_weight="balanced", max_iter=5000, tol=1e-8)
+    scaler = StandardScaler().fit(features)
+    whole.fit(scaler.transform(features), target)
+    expected = whole.predict_proba(scaler.transform(asked))
+    np.testing.assert_allclose(line.predict(asked), expected, atol=2e-3)
