@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.store import WindowStore
-from biosig_cli.services.audit import check_before_scoring
+from biosig_cli.services.audit import check_before_scoring, trained_by
 from biosig_cli.services.evaluate_models import Candidate
 from biosig_cli.services.task_windows import open_for_scoring, open_task_windows
 from biosig_cli.tasks.examples import Examples, find_examples, join_examples
@@ -35,7 +35,7 @@ class Labelled:
         stores: By split: those of `train` and `val`, where they could be had, and of `test`.
         parts: The labelled windows of each.
         task: The task, with its classes.
-        is_own: Whether all of it is the data that the model was trained beside.
+        is_own: Whether all of it is one data set, so that people can be left out in turn.
         notices: What a reader has to know.
     """
 
@@ -135,8 +135,22 @@ def open_labelled(
         name: in_order(find_examples(store, task.label, classes=task.known_values))
         for name, store in stores.items()
     }
-    is_own = own is not None and data_dir == Path(own)
+    is_own = own is None or data_dir == Path(own)
+    before = first.past[:-1] if first.head is not None else first.past
+    notices += seen_before(before, parts) if is_own else []
     return Labelled(data_dir, config.split, stores, parts, task, is_own, notices)
+
+
+def seen_before(past: Sequence[Mapping[str, Any]], parts: Mapping[str, Examples]) -> list[str]:
+    """Return what is to be said where pretraining saw people who are left out in turn."""
+    seen = {who for run in trained_by(past) for who in run.subjects}
+    here = {str(who) for part in parts.values() for who in np.unique(part.subject)}
+    if not seen & here:
+        return []
+    return [
+        f"pretraining saw signals of {len(seen & here)} of these {len(here)} subjects, without "
+        "labels: left out in turn, they are not people that the encoder never saw"
+    ]
 
 
 def open_splits(
@@ -160,7 +174,8 @@ def open_splits(
             work_dir=folder,
             reporter=reporter,
         )
-        return without(windows.stores, config.split), [f"split: {windows.origin}"]
+        reporter.fact("split", windows.origin)
+        return learned_and_scored(windows.stores, config.split), []
 
     def opened(place: Path, split: str, reporter: Reporter) -> WindowStore:
         return open_for_scoring(
@@ -190,7 +205,7 @@ def open_splits(
     return learned | {"test": test}, []
 
 
-def without(stores: Mapping[str, WindowStore], split: str) -> dict[str, WindowStore]:
+def learned_and_scored(stores: Mapping[str, WindowStore], split: str) -> dict[str, WindowStore]:
     """Return the windows to learn from and those of `split` to score.
 
     Raises:

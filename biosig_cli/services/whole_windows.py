@@ -63,7 +63,7 @@ def open_whole(
     if not path.is_dir() or _is_unfinished(path):
         return open_split(path, SPLITS[0])  # which is not there: it says how windows are made
     config = _recipe_for(path, recipe, reporter)
-    names = config.recipe.spec.names
+    names: Sequence[str] = config.recipe.spec.names
     if channels is not None:
         config.recipe.spec.positions(channels)  # before the work, which may be long
         names = channels
