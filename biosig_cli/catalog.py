@@ -10,13 +10,14 @@ from biosig_cli.data.readers.base import Source
 from biosig_cli.data.readers.bids_physio import BidsPhysio
 from biosig_cli.data.readers.but_ppg import ButPpg
 from biosig_cli.data.readers.csv_folder import CsvFolder
+from biosig_cli.data.readers.segments import SegmentTable
 from biosig_cli.data.readers.vital import VitalFolder
 from biosig_cli.data.readers.wfdb_folder import WfdbFolder
 
 if TYPE_CHECKING:
     from biosig_cli.models.base import Encoder
 
-FOLDERS = (VitalFolder, ButPpg, BidsPhysio, WfdbFolder)
+FOLDERS = (VitalFolder, ButPpg, BidsPhysio, WfdbFolder, SegmentTable)
 """Kinds of folders that are recognised by their content, the more special ones first."""
 
 

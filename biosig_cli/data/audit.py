@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from biosig_cli.data.findings import Coded, Finding, Part, Report, Trained
 
-FITS_NOTHING = ("window", "record")
-"""Normalizations that take their mean and spread from the window or the record itself."""
+FITS_NOTHING = ("window", "record", "none", "minmax")
+"""Normalizations that take their figures from the window or the record itself, or from nothing."""
 SLACK_S = 1e-6
 
 

@@ -15,12 +15,14 @@ class Batch:
         window: (B,) int64, the row of each window in its store.
         key: (B,) int64, what random draws for each window start from; see `engine.draws`.
         labels: By name, (B,) float32, NaN where it is not known.
+        target: (B, C, T) float32, the denoised twins of the windows where they were asked for.
     """
 
     signal: Tensor
     window: Tensor
     key: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -35,4 +37,5 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         labels = {name: change(values) for name, values in self.labels.items()}
-        return Batch(change(self.signal), change(self.window), change(self.key), labels)
+        target = None if self.target is None else change(self.target)
+        return Batch(change(self.signal), change(self.window), change(self.key), labels, target)

@@ -44,10 +44,10 @@ def _check_store(part: Part) -> list[Finding]:
 def check_shards(part: Part) -> list[Finding]:
     """Return the shards whose bytes are not those that were written."""
     found = []
-    for shard in _shards(part):
-        file, expected = part.store.path / shard["file"], shard.get("sha256")
+    for written in _files(part):
+        file, expected = part.store.path / written["file"], written.get("sha256")
         if expected is not None and sha256(file) != expected:
-            against = f"{shard['file']} was changed after the manifest was written (SHA-256)"
+            against = f"{written['file']} was changed after the manifest was written (SHA-256)"
             found.append(part.finding("content", against))
     return found
 
@@ -68,10 +68,11 @@ def _counts(part: Part) -> list[Finding]:
     n_channels = len(manifest["spec"]["channels"]) if "spec" in manifest else spec.n_channels
     for shard in shards:
         expected = (int(shard["n_windows"]), n_channels, spec.n_samples)
-        shape = np.load(part.store.path / shard["file"], mmap_mode="r", allow_pickle=False).shape
-        if shape != expected:
-            against = f"{shard['file']} has shape {shape}, expected {expected}"
-            found.append(part.finding("content", against))
+        for name in (each["file"] for each in (shard, shard.get("target")) if each):
+            shape = np.load(part.store.path / name, mmap_mode="r", allow_pickle=False).shape
+            if shape != expected:
+                against = f"{name} has shape {shape}, expected {expected}"
+                found.append(part.finding("content", against))
     return found
 
 
@@ -176,6 +177,12 @@ def _read_split_file(part: Part) -> Splits | None:
 
 def _shards(part: Part) -> list[dict[str, Any]]:
     return list(part.store.manifest.get("shards", ()))
+
+
+def _files(part: Part) -> list[dict[str, Any]]:
+    """Return the files of windows and of their denoised twins."""
+    shards = _shards(part)
+    return shards + [shard["target"] for shard in shards if "target" in shard]
 
 
 def _again(values: NDArray[np.int64]) -> NDArray[np.int64]:

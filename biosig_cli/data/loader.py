@@ -27,6 +27,12 @@ class Windows(Protocol):
     def read(self, rows: Rows) -> NDArray[np.float32]:
         """Return windows (n, C, T)."""
 
+    def assert_target(self) -> None:
+        """Raise a `DataError` where the windows have no denoised twins."""
+
+    def read_target(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the denoised twins (n, C, T)."""
+
     def column(self, name: str) -> NDArray[Any]:
         """Return one value per window: `label_X`, `subject`, ..."""
 
@@ -41,9 +47,13 @@ class Loader:
         shuffle: A new order each epoch; otherwise the same order and the same draws each time.
         rows: The windows to take; all of the store if None.
         labels: Labels that come with the windows, by name.
+        target: Whether the denoised twins come with the windows.
         limit: At most this many windows, spread evenly over those.
         n_workers: Processes that read ahead; 0 reads in this one.
         pin: Keep batches in page-locked memory, for a GPU.
+
+    Raises:
+        DataError: If the store lacks a label, or the twins.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class Loader:
         shuffle: bool,
         rows: Rows | None = None,
         labels: Sequence[str] = (),
+        target: bool = False,
         limit: int | None = None,
         n_workers: int = 0,
         pin: bool = False,
@@ -67,6 +78,9 @@ class Loader:
         self.rows = taken[spread(len(taken), limit)]
         # Once here rather than once in every worker.
         self.labels = {name: store.column(f"label_{name}").astype(np.float32) for name in labels}
+        if target:
+            store.assert_target()
+        self.target = target
         self.n_workers = n_workers
         self.pin = pin
 
@@ -93,7 +107,7 @@ class Loader:
             start: Number of the first batch.
             cut: Cuts the rows of a batch into those of several, as the training loop asks for.
         """
-        dataset = _Reader(self.store, self.labels, self.seed, epoch if self.shuffle else 0)
+        dataset = _Reader(self, epoch if self.shuffle else 0)
         whole = self.plan(epoch)[start:]
         yield from DataLoader(
             dataset,
@@ -126,12 +140,17 @@ def spread(n_windows: int, limit: int | None) -> Rows:
 class _Reader(Dataset[Batch]):
     """Reads one batch at a time; an item is a batch, its index is the batch's rows."""
 
-    def __init__(self, store: Windows, labels: Labels, seed: int, epoch: int) -> None:
-        self.store, self.labels, self.seed, self.epoch = store, labels, seed, epoch
+    def __init__(self, loader: Loader, epoch: int) -> None:
+        self.store, self.labels, self.has_target = loader.store, loader.labels, loader.target
+        self.seed, self.epoch = loader.seed, epoch
 
     def __getitem__(self, rows: Rows | Sequence[int]) -> Batch:
         rows = np.asarray(rows, dtype=np.int64)
         window = torch.from_numpy(rows)
-        signal = torch.from_numpy(self.store.read(rows))
-        labels = {name: torch.from_numpy(values[rows]) for name, values in self.labels.items()}
-        return Batch(signal, window, window_keys(self.seed, self.epoch, window), labels)
+        return Batch(
+            torch.from_numpy(self.store.read(rows)),
+            window,
+            window_keys(self.seed, self.epoch, window),
+            {name: torch.from_numpy(values[rows]) for name, values in self.labels.items()},
+            torch.from_numpy(self.store.read_target(rows)) if self.has_target else None,
+        )

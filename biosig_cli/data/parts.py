@@ -28,8 +28,8 @@ DROPPED = "dropped.parquet"
 SHARD_BYTES = 64_000_000
 Known = Callable[[int, NDArray[np.float64]], dict[str, NDArray[Any]]]
 """From the number of a part and the starts of windows, in seconds, to what is known of them."""
-READ_ROWS = 4096
-"""Windows held in memory at once while a `.npz` file is written."""
+READ_SAMPLES = 10_000_000
+"""Samples held in memory at once while a `.npz` file is written."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def write_part(path: Path, windows: RecordWindows) -> None:
     }
     columns: dict[str, Any] = {f"column_{name}": each for name, each in windows.columns.items()}
     columns |= {f"dropped_{name}": each for name, each in windows.dropped_columns.items()}
+    columns |= {} if windows.target is None else {"target": windows.target}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, data=windows.data, facts=np.array(json.dumps(facts)), **columns)
 
@@ -77,7 +78,11 @@ def read_part(path: Path) -> RecordWindows:
             )
             facts = json.loads(str(part["facts"]))
             return RecordWindows(
-                **facts, data=part["data"], columns=columns, dropped_columns=dropped
+                **facts,
+                data=part["data"],
+                columns=columns,
+                dropped_columns=dropped,
+                target=part["target"] if "target" in part.files else None,
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} can't be read: {error}", hint="delete it and go on") from None
@@ -94,13 +99,11 @@ def pack(parts: Sequence[Path], folder: Path, known: Known | None = None) -> Pac
         known: Gives the labels of the windows of a part.
     """
     shutil.rmtree(folder / "shards", ignore_errors=True)
-    shards: list[dict[str, Any]] = []
+    shards = _Shards(folder)
     tables: list[pa.Table] = []
     left_out: list[pa.Table] = []
     dropped: dict[str, int] = {}
     n_cut = 0
-    waiting: list[NDArray[np.float16]] = []
-    n_waiting = n_done = 0
     for number, windows in enumerate(map(read_part, parts)):
         about, about_dropped = (
             known(number, columns["start_s"]) if known else {}
@@ -110,23 +113,10 @@ def pack(parts: Sequence[Path], folder: Path, known: Known | None = None) -> Pac
         for reason, count in windows.dropped.items():
             dropped[reason] = dropped.get(reason, 0) + count
         left_out.append(_table(windows, windows.dropped_columns | about_dropped))
-        if not len(windows.data):
-            continue
-        shard_rows = max(1, SHARD_BYTES // windows.data[0].nbytes)
-        places = np.arange(n_done, n_done + len(windows.data))
-        place = {
-            "shard": (places // shard_rows).astype(np.int32),
-            "row": (places % shard_rows).astype(np.int32),
-        }
-        tables.append(_table(windows, place | windows.columns | about))
-        waiting.append(windows.data)
-        n_waiting, n_done = n_waiting + len(windows.data), n_done + len(windows.data)
-        while n_waiting >= shard_rows:
-            ready = np.concatenate(waiting)
-            shards.append(_write_shard(folder, len(shards), ready[:shard_rows]))
-            waiting, n_waiting = [ready[shard_rows:]], n_waiting - shard_rows
-    if n_waiting:
-        shards.append(_write_shard(folder, len(shards), np.concatenate(waiting)))
+        if len(windows.data):
+            place = shards.add(windows)
+            tables.append(_table(windows, place | windows.columns | about))
+    shards.finish()
     if left_out:
         _write_table(folder / DROPPED, left_out)
     if not tables:
@@ -134,7 +124,52 @@ def pack(parts: Sequence[Path], folder: Path, known: Known | None = None) -> Pac
     index = _write_table(folder / INDEX, tables)
     subjects = sorted(set(index.column("subject").unique().to_pylist()))
     facts = {"file": INDEX, "sha256": sha256(folder / INDEX)}
-    return Packed(n_done, n_cut, dropped, subjects, shards, facts)
+    return Packed(shards.n_windows, n_cut, dropped, subjects, shards.facts, facts)
+
+
+class _Shards:
+    """Writes windows, and their denoised twins beside them, in files of about equal size."""
+
+    def __init__(self, folder: Path) -> None:
+        self.facts: list[dict[str, Any]] = []
+        self.n_windows = 0
+        self._folder = folder
+        self._waiting: list[tuple[NDArray[np.float16], NDArray[np.float16] | None]] = []
+
+    def add(self, windows: RecordWindows) -> dict[str, NDArray[np.int32]]:
+        """Take the windows of a record; return shard and row of each, as the index names them."""
+        n_rows = max(1, SHARD_BYTES // windows.data[0].nbytes)
+        places = np.arange(self.n_windows, self.n_windows + len(windows.data))
+        self._waiting.append((windows.data, windows.target))
+        self.n_windows += len(windows.data)
+        while self._n_waiting >= n_rows:
+            self._write(n_rows)
+        return {
+            "shard": (places // n_rows).astype(np.int32),
+            "row": (places % n_rows).astype(np.int32),
+        }
+
+    def finish(self) -> None:
+        """Write what is left."""
+        if self._n_waiting:
+            self._write(self._n_waiting)
+
+    @property
+    def _n_waiting(self) -> int:
+        return sum(len(data) for data, _ in self._waiting)
+
+    def _write(self, n_rows: int) -> None:
+        data = np.concatenate([each for each, _ in self._waiting])
+        twins = [twin for _, twin in self._waiting if twin is not None]
+        target = np.concatenate(twins) if twins else None
+        name = f"shards/{len(self.facts):04d}"
+        facts = _write_array(self._folder, f"{name}.npy", data[:n_rows])
+        if target is not None:
+            twin = _write_array(self._folder, f"{name}_target.npy", target[:n_rows])
+            facts["target"] = {key: twin[key] for key in ("file", "sha256")}
+        self.facts.append(facts)
+        rest = data[n_rows:], None if target is None else target[n_rows:]
+        self._waiting = [rest] if len(rest[0]) else []
 
 
 def write_skipped(path: Path, skipped: Mapping[str, str], subjects: Mapping[str, str]) -> None:
@@ -172,8 +207,7 @@ def _write_table(path: Path, tables: Sequence[pa.Table]) -> pa.Table:
     return table
 
 
-def _write_shard(folder: Path, number: int, windows: NDArray[np.float16]) -> dict[str, Any]:
-    name = f"shards/{number:04d}.npy"
+def _write_array(folder: Path, name: str, windows: NDArray[np.float16]) -> dict[str, Any]:
     with atomic_path(folder / name) as temporary, temporary.open("wb") as file:
         np.save(file, windows)
     return {"file": name, "n_windows": len(windows), "sha256": sha256(folder / name)}
@@ -184,6 +218,7 @@ def write_npz(store: WindowStore, path: Path) -> None:
 
     `data` (N, C, T) is normalized as in the store; `data * scale + center` is in `units`. Each
     label is an array of its own, and `labels` is the first of them; a missing label is NaN.
+    `target`, where the store has it, is the denoised twin of `data`.
     """
     spec, n_windows = store.spec, len(store)
     about = [f"label_{name}" for name in store.labels]
@@ -208,15 +243,21 @@ def write_npz(store: WindowStore, path: Path) -> None:
         zipfile.ZipFile(temporary, "w", allowZip64=True) as archive,
     ):
         with archive.open("data.npy", "w", force_zip64=True) as member:
-            _write_rows(member, shape, _in_order(store))
+            _write_rows(member, shape, _in_order(store, store.read))
+        if store.has_target:
+            with archive.open("target.npy", "w", force_zip64=True) as member:
+                _write_rows(member, shape, _in_order(store, store.read_target))
         for name, values in small.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, values, allow_pickle=False)
 
 
-def _in_order(store: WindowStore) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(store), READ_ROWS):
-        yield store.read(np.arange(start, min(start + READ_ROWS, len(store))))
+def _in_order(
+    store: WindowStore, read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    n_rows = max(1, READ_SAMPLES // (store.spec.n_channels * store.spec.n_samples))
+    for start in range(0, len(store), n_rows):
+        yield read(np.arange(start, min(start + n_rows, len(store))))
 
 
 def _write_rows(

@@ -35,3 +35,5 @@ class Record:
     """Track of each channel, by the channel's name."""
     notes: tuple[str, ...] = field(default=())
     """What a reader found odd but could live with."""
+    targets: Mapping[str, Track] = field(default_factory=dict)
+    """Denoised twins of tracks where the source has them, by channel, sample for sample."""

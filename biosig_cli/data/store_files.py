@@ -50,6 +50,11 @@ def npz_spec(
             f"{', '.join(names)}",
             hint="time is the last axis",
         )
+    if "target" in arrays and arrays["target"].shape != shape:
+        raise DataError(
+            f"{file}: target has shape {arrays['target'].shape}, data has {shape}",
+            hint="the target is the denoised twin of each window",
+        )
     about = [key for key in arrays if key.startswith(("label_", "subject_"))]
     for key in ("subject", "record", "start_s", "center", "scale", "labels", *about):
         if key in arrays and len(arrays[key]) != shape[0]:

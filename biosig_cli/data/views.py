@@ -17,6 +17,7 @@ OF_ANY_ROWS = (
     "format",
     "normalization",
     "statistics",
+    "target",
     "filters",
     "source",
     "recipe",
@@ -75,14 +76,18 @@ class StoreView(WindowStore):
         """Whose windows these are; empty where one of the stores does not say."""
         return super().subjects if all(part.subjects for part in self._parts) else ()
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the normalized windows at `rows`, (n, C, T), in that order."""
-        rows = np.asarray(rows, dtype=np.int64)
+    def load(self) -> None:
+        """Hold the windows of all parts in memory from now on."""
+        for part in self._parts:
+            part.load()
+
+    def _gather(self, rows: NDArray[np.int64], *, is_target: bool) -> NDArray[np.float32]:
         windows = np.empty((len(rows), self.spec.n_channels, self.spec.n_samples), np.float32)
         owners, within = self._part[rows], self._row[rows]
         for number in np.unique(owners):
             places = np.flatnonzero(owners == number)
-            windows[places] = self._parts[number].read(within[places])
+            part = self._parts[number]
+            windows[places] = (part.read_target if is_target else part.read)(within[places])
         return windows
 
     def _read_column(self, name: str) -> NDArray[Any]:

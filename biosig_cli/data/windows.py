@@ -5,7 +5,7 @@ one grid of time, so that a pulse stands at the same place in each of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from biosig_cli.core.config import Config
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.data.channels import ChannelConfig, spec_channels
-from biosig_cli.data.record import Record, Track
-from biosig_cli.signal.beats import ecg_beats, ppg_beats
-from biosig_cli.signal.filters import zero_phase
-from biosig_cli.signal.normalize import ScaleMethod, center_and_scale, normalize
+from biosig_cli.data.grid import Grid, Gridded, origin_s, to_grid
+from biosig_cli.data.record import Record
+from biosig_cli.signal.denoise import DenoiseConfig, decibels
+from biosig_cli.signal.normalize import Floats, ScaleMethod, center_and_scale, normalize
 from biosig_cli.signal.quality import QualityConfig, Rule, Verdicts, judge, rules
-from biosig_cli.signal.resample import resample_segment, valid_segments
 from biosig_cli.signal.spec import SignalSpec
 
-BEAT_FINDERS = {"ecg": ecg_beats, "ppg": ppg_beats}
+Float16s = NDArray[np.float16]
+LARGEST = 65504.0
+"""The largest number of float16."""
+SMALLEST = 0.06
+"""A signal that is smaller everywhere has fewer than 1,000 steps of float16, 6e-5, to move on."""
 
 
 class WindowsConfig(QualityConfig):
@@ -42,7 +45,10 @@ class WindowsConfig(QualityConfig):
     """The end of a slowly sampled track may be continued by so many seconds, until the moment at
     which its next sample would have come: 10 s at 30 Hz end at 9.967 s, at 125 Hz at 9.992 s."""
     normalization: ScaleMethod = "window"
-    """Whose mean and spread a window is normalized by: its own or its record's."""
+    """What a window is normalized by: its own mean and spread or its record's, its own lowest and
+    highest value (0 to 1), or nothing."""
+    denoise: DenoiseConfig | None = None
+    """How the denoised twin of a window is made, the target of a reconstruction; null: none is."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> "WindowsConfig":
@@ -91,6 +97,35 @@ class WindowRecipe(Config):
         """What every window is asked."""
         return rules(self.spec, self.min_quality, self.windows)
 
+    @property
+    def denoise(self) -> dict[str, DenoiseConfig]:
+        """How each channel is denoised, of those that are.
+
+        Raises:
+            ConfigError: If a channel is named that no window has, or none is left to denoise.
+        """
+        config = self.windows.denoise
+        if config is None:
+            return {}
+        unknown = [name for name in config.channels if name not in self.channels]
+        pulses = [name for name, channel in self.channels.items() if channel.kind == "ppg"]
+        chosen = config.channels or pulses
+        if unknown or not chosen:
+            raise ConfigError(
+                f"windows.denoise.channels names {', '.join(unknown)}, which no window has"
+                if unknown
+                else "no channel is of kind ppg, and windows.denoise.channels names none",
+                hint=f"the channels are {', '.join(self.channels)}",
+            )
+        return dict.fromkeys(chosen, config)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the windows; a setting that came later and is not used is no part."""
+        dumped = self.dump()
+        if self.windows.denoise is None:
+            del dumped["windows"]["denoise"]
+        return dumped
+
 
 @dataclass(frozen=True)
 class CutWindows:
@@ -105,6 +140,10 @@ class CutWindows:
     beats: dict[str, NDArray[np.int64]]
     """By cardiac channel, the grid indices of its beats."""
     verdicts: Verdicts
+    target: NDArray[np.float32] | None = None
+    """(N, C, T) denoised twins, where asked for; a channel that is not denoised is its own."""
+    noise: dict[str, Floats] = field(default_factory=dict)
+    """By channel that was denoised here, (N, 2) power of noise before, and of error after."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +152,7 @@ class RecordWindows:
 
     record: str
     subject: str
-    data: NDArray[np.float16]
+    data: Float16s
     """(n, C, T) normalized windows."""
     columns: dict[str, NDArray[Any]]
     """(n,) per window: `start_s`, `center_X`, `scale_X`, what was measured of its quality, and
@@ -124,21 +163,8 @@ class RecordWindows:
     """Windows before judging."""
     dropped: dict[str, int]
     """Windows that were dropped, by reason."""
-
-
-@dataclass(frozen=True)
-class _Gridded:
-    """One channel on the grid of its record, NaN where there is nothing to use."""
-
-    filtered: NDArray[np.float32]
-    unfiltered: NDArray[np.float32]
-    beats: NDArray[np.int64]
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Grid index of the first usable sample, and of the one after the last."""
-        usable = np.flatnonzero(np.isfinite(self.filtered))
-        return int(usable[0]), int(usable[-1]) + 1
+    target: Float16s | None = None
+    """(n, C, T) their denoised twins, by the same center and scale."""
 
 
 def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordWindows:
@@ -165,6 +191,7 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
         **{f"center_{name}": center[:, place] for place, name in enumerate(names)},
         **{f"scale_{name}": scale[:, place] for place, name in enumerate(names)},
         **_evidence(cut.verdicts, recipe.rules, kept),
+        **_noise_columns(cut, recipe, kept),
     }
     dropped: dict[str, NDArray[Any]] = {
         "start_s": cut.start_s[~kept],
@@ -175,22 +202,20 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
     return RecordWindows(
         record=record.id,
         subject=subject,
-        data=normalize(filtered, center, scale).astype(np.float16),
+        data=_stored(filtered, center, scale, recipe),
         columns=columns,
         dropped_columns=dropped,
         n_cut=len(kept),
         dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
+        target=None if cut.target is None else _stored(cut.target[kept], center, scale, recipe),
     )
 
 
 def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
     """Return every window of a record with its verdict; arguments and errors as `cut_record`."""
     windows = recipe.windows
-    origin_s = _origin_s(record)
-    channels = {
-        name: _to_grid(name, record.tracks[name], channel, windows, origin_s)
-        for name, channel in recipe.channels.items()
-    }
+    grid = Grid(origin_s(record), windows.sampling_hz, windows.duration_s, windows.pad_s)
+    channels = to_grid(record, recipe.channels, grid, recipe.denoise)
     starts = _starts(channels, windows)
     filtered = _cut([each.filtered for each in channels.values()], starts, windows.n_samples)
     unfiltered = _cut([each.unfiltered for each in channels.values()], starts, windows.n_samples)
@@ -204,7 +229,71 @@ def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
         min_quality=recipe.min_quality,
         config=windows,
     )
-    return CutWindows(starts, starts / windows.sampling_hz + origin_s, filtered, beats, verdicts)
+    twins = [each.filtered if each.target is None else each.target for each in channels.values()]
+    return CutWindows(
+        starts,
+        starts / windows.sampling_hz + grid.origin_s,
+        filtered,
+        beats,
+        verdicts,
+        target=_cut(twins, starts, windows.n_samples) if recipe.denoise else None,
+        noise={name: _noise_of(each, starts) for name, each in channels.items() if each.noise},
+    )
+
+
+def _noise_of(channel: Gridded, starts: NDArray[np.int64]) -> Floats:
+    """Return (N, 2) noise and error of the stretch that each window begins in."""
+    firsts = [stretch.first for stretch in channel.noise]
+    powers = np.array([(each.noise, each.error) for each in channel.noise], np.float32)
+    inside = np.searchsorted(firsts, starts, side="right") - 1
+    return powers[np.maximum(inside, 0)]
+
+
+def _noise_columns(
+    cut: CutWindows, recipe: WindowRecipe, kept: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Return the ratio of signal to noise of each window, in dB, before and after denoising.
+
+    Where the source brings the twin, what it took away counts as the noise, and what it left is
+    not known.
+    """
+    if cut.target is None:
+        return {}
+    columns: dict[str, NDArray[Any]] = {}
+    for place, name in enumerate(recipe.channels):
+        if name not in recipe.denoise:
+            continue
+        target = cut.target[kept, place]
+        power = target.var(axis=-1, dtype=np.float64)
+        if name in cut.noise:
+            before, after = cut.noise[name][kept].T.astype(np.float64)
+            # A threshold that takes signal too must not make the signal look smaller than it was.
+            whole = cut.filtered[kept, place].var(axis=-1, dtype=np.float64)
+            power = np.maximum(whole - before, power)
+            columns[f"target_snr_db_{name}"] = decibels(power, after)
+        else:
+            before = (cut.filtered[kept, place] - target).var(axis=-1, dtype=np.float64)
+        columns[f"snr_db_{name}"] = decibels(power, before)
+    return columns
+
+
+def _stored(
+    windows: NDArray[np.float32], center: Floats, scale: Floats, recipe: WindowRecipe
+) -> Float16s:
+    """Return windows as a store holds them.
+
+    Raises:
+        DataError: If they are not normalized and float16 can't hold them.
+    """
+    if recipe.windows.normalization == "none" and windows.size:
+        largest = float(np.abs(windows).max())
+        if not SMALLEST <= largest <= LARGEST:
+            raise DataError(
+                f"the largest sample is {largest:g}; without normalization a store holds "
+                f"{SMALLEST:g} to {LARGEST:g}",
+                hint="take windows.normalization=record, or another unit of the channel",
+            )
+    return normalize(windows, center, scale).astype(np.float16)
 
 
 def _evidence(
@@ -217,63 +306,7 @@ def _evidence(
     }
 
 
-def _origin_s(record: Record) -> float:
-    """Return where the grid begins on the record's clock: on a sample of the slowest track.
-
-    A track whose first sample falls between two points of its own grid is moved to the nearest,
-    by half a sample at most. The slowest has the longest samples, so it is not moved at all.
-    """
-    slowest = min(record.tracks.values(), key=lambda track: track.sampling_hz)
-    n_samples = slowest.start_s * slowest.sampling_hz
-    return (n_samples - int(n_samples + 1e-6)) / slowest.sampling_hz
-
-
-def _to_grid(
-    name: str, track: Track, channel: ChannelConfig, windows: WindowsConfig, origin_s: float
-) -> _Gridded:
-    """Resample and filter each stretch between gaps, and find its beats."""
-    shortest = int(windows.duration_s * track.sampling_hz)
-    segments = valid_segments(np.isfinite(track.samples), shortest)
-    if not segments:
-        found = int(np.isfinite(track.samples).sum()) / track.sampling_hz
-        raise DataError(
-            f"{name} has no {windows.duration_s:g} s without a gap ({found:.1f} s of samples)"
-        )
-    start_index = round((track.start_s - origin_s) * track.sampling_hz)
-    size = int((start_index + segments[-1].stop) / track.sampling_hz * windows.sampling_hz) + 2
-    filtered, unfiltered = (np.full(size, np.nan, np.float32) for _ in range(2))
-    beats = [np.empty(0, np.int64)]
-    for segment in segments:
-        samples = track.samples[segment]
-        first, values = resample_segment(
-            samples,
-            sampling_hz=track.sampling_hz,
-            target_hz=windows.sampling_hz,
-            start_index=start_index + segment.start,
-            pad_s=windows.pad_s if segment.stop == len(track.samples) else 0.0,
-        )
-        clean = _filter(values, samples, channel, windows.sampling_hz)
-        filtered[first : first + len(values)] = clean
-        unfiltered[first : first + len(values)] = values
-        if channel.kind in BEAT_FINDERS:
-            beats.append(BEAT_FINDERS[channel.kind](clean, windows.sampling_hz) + first)
-    return _Gridded(filtered, unfiltered, np.concatenate(beats))
-
-
-def _filter(
-    values: NDArray[np.float64],
-    samples: NDArray[np.float32],
-    channel: ChannelConfig,
-    sampling_hz: float,
-) -> NDArray[np.floating]:
-    if channel.filter is None:
-        mean: float = samples.mean(dtype=np.float64)
-        return values + mean  # resampling took it away
-    sos = channel.filter.design(sampling_hz)
-    return zero_phase(values, sos, sampling_hz=sampling_hz, settle_s=channel.filter.settle_s)
-
-
-def _starts(channels: Mapping[str, _Gridded], windows: WindowsConfig) -> NDArray[np.int64]:
+def _starts(channels: Mapping[str, Gridded], windows: WindowsConfig) -> NDArray[np.int64]:
     spans = {name: channel.span for name, channel in channels.items()}
     first = max(start for start, _ in spans.values())
     last = min(stop for _, stop in spans.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.parts import write_part
-from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.base import Source, read_with_targets
 from biosig_cli.data.windows import WindowRecipe, cut_record
 
 
@@ -41,8 +41,9 @@ class Maker:
             DataError: If the part can't be written, which no other record would change.
         """
         try:
-            record = self.source.read(task.record, self.recipe.channels)
-            windows = cut_record(record, self.recipe, subject=task.subject)
+            recipe = self.recipe
+            record = read_with_targets(self.source, task.record, recipe.channels, recipe.denoise)
+            windows = cut_record(record, recipe, subject=task.subject)
         except BiosigError as error:
             return task.record, str(error)
         except Exception as error:

@@ -28,6 +28,7 @@ def draw_windows(
     channels: Sequence[tuple[str, str, str]],
     titles: Sequence[str],
     heading: str,
+    over: NDArray[np.float32] | None = None,
 ) -> None:
     """Draw windows side by side, a row per channel, into a PNG at `path`.
 
@@ -38,6 +39,7 @@ def draw_windows(
         channels: Name, kind and unit of each channel.
         titles: What stands above each window.
         heading: What stands above all.
+        over: (n, C, T) denoised twins, drawn over the windows in a thin dark line.
     """
     n_windows, n_channels, n_samples = windows.shape
     figure = Figure(figsize=(3.9 * n_windows, 1.0 + 1.75 * n_channels), layout="constrained")
@@ -47,17 +49,41 @@ def draw_windows(
         axes[0, column].set_title(titles[column], fontsize=9, color=INK, loc="left")
         for row, (name, kind, unit) in enumerate(channels):
             axis: Axes = axes[row, column]
-            axis.plot(time_s, windows[column, row], color=COLORS.get(kind, INK), linewidth=1.0)
+            color = COLORS.get(kind, INK)
+            if over is None:
+                axis.plot(time_s, windows[column, row], color=color, linewidth=1.0)
+            else:
+                _plot_both(axis, time_s, windows[column, row], over[column, row], color)
             _tidy(axis, n_samples / sampling_hz)
             if column == 0:
                 label = f"{name} ({unit})" if unit else name
                 axis.set_ylabel(label, fontsize=10, color=INK)
             if row == n_channels - 1:
                 axis.set_xlabel("time (s)", fontsize=9, color=INK)
+    if over is not None:
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(),
+            loc="outside upper right",
+            ncols=2,
+            fontsize=9,
+            frameon=False,
+        )
     figure.align_ylabels()
     figure.suptitle(heading, fontsize=11, color=INK, x=0.01, ha="left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
+
+
+def _plot_both(
+    axis: Axes,
+    time_s: NDArray[np.floating],
+    signal: NDArray[np.float32],
+    denoised: NDArray[np.float32],
+    color: str,
+) -> None:
+    """Draw a signal wide and pale, so that its denoised twin over it hides no difference."""
+    axis.plot(time_s, signal, color=color, linewidth=2.6, alpha=0.45, label="signal")
+    axis.plot(time_s, denoised, color=INK, linewidth=0.7, label="denoised")
 
 
 def _tidy(axis: Axes, duration_s: float) -> None:

@@ -28,9 +28,11 @@ from biosig_cli.data.readers.base import Source
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import SPLITS, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
+from biosig_cli.services.denoised import report_targets, say_target, target_facts
 from biosig_cli.services.labelling import open_labels, report_labels
 from biosig_cli.services.split_store import Build, SplitWindows, build_split
 from biosig_cli.services.windows_report import QUALITY_PAGE
+from biosig_cli.signal.denoise import DenoiseConfig
 
 N_SAID = 5
 """Skipped cases that are named on screen; all are in skipped.csv."""
@@ -47,6 +49,8 @@ class BuildWindowsConfig(Config):
     """Named sets of channels; added to those of the shipped channels.yaml."""
     windows: WindowsConfig = Field(default_factory=lambda: WindowsConfig.parse(shipped_windows()))
     """How windows are cut and judged; what is left out is as in the shipped windows.yaml."""
+    denoise: bool = False
+    """Make the denoised twin of each window too, as `windows.denoise` says or by its defaults."""
     channel_set: str = "pretrain"
     """The set of channels that a window has."""
     split_file: Path = Path("data/splits_fasttrack.json")
@@ -90,8 +94,10 @@ class BuildWindowsConfig(Config):
         Raises:
             ConfigError: If there is no such set of channels.
         """
-        channels = choose(self.channels, self.sets, self.channel_set)
-        return WindowRecipe(channels=channels, windows=self.windows)
+        channels, windows = choose(self.channels, self.sets, self.channel_set), self.windows
+        if self.denoise and windows.denoise is None:
+            windows = windows.model_copy(update={"denoise": DenoiseConfig()})
+        return WindowRecipe(channels=channels, windows=windows)
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,7 @@ def build_stores(
     shape = f"{len(spec.channels)} x {spec.n_samples} at {spec.sampling_hz:g} Hz"
     reporter.fact("source", shown, source.kind)
     reporter.fact("window", f"{', '.join(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
+    say_target(target_facts(recipe, source), reporter)
     labelling = open_labels(source, reporter)
     result = BuildWindowsResult(config.outdir)
     for split, folder in folders.items():
@@ -165,7 +172,9 @@ def report_stores(
         DataError: If not one window is left.
     """
     _report(result, reporter)
-    report_labels({split: each.manifest for split, each in result.splits.items()}, reporter)
+    manifests = {split: each.manifest for split, each in result.splits.items()}
+    report_targets(manifests, reporter)
+    report_labels(manifests, reporter)
     _finish(result, config, reporter)
 
 

@@ -21,6 +21,7 @@ from biosig_cli.data.splits import Splits
 from biosig_cli.data.store import MANIFEST, WindowStore
 from biosig_cli.data.windows import WindowRecipe
 from biosig_cli.data.work import Maker, Task, make_parts
+from biosig_cli.services.denoised import target_facts, target_quality
 from biosig_cli.services.labelling import Labelling, label_facts
 from biosig_cli.services.windows_report import draw_some, write_quality
 
@@ -69,7 +70,7 @@ class Build:
     @property
     def recipe_digest(self) -> str:
         """What identifies how windows are made."""
-        return _digest([FORMAT, __version__, self.recipe.dump()])
+        return _digest([FORMAT, __version__, self.recipe.identity()])
 
     @property
     def input_digest(self) -> str:
@@ -189,8 +190,10 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         "recipe": recipe,
         "recipe_digest": build.recipe_digest,
         "input_digest": build.input_digest,
-        **provenance("numpy", "scipy", "pyarrow", "sleepecg"),
+        **provenance("numpy", "scipy", "pyarrow", "sleepecg", "pywavelets"),
     }
+    target = target_facts(build.recipe, build.source)
+    manifest |= {"target": target} if target else {}
     subjects = {name: build.splits.subjects[case] for name, case in case_of.items()}
     write_skipped(build.folder / "skipped.csv", named, subjects)
     if packed.n_cut:
@@ -205,6 +208,7 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
     if packed.n_windows:
         store = WindowStore(build.folder, spec, manifest, range(len(spec.channels)))
         manifest |= label_facts(build.labelling.labels, store)
+        manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
         for old in build.folder.glob("parts-*"):

@@ -25,16 +25,28 @@ from biosig_cli.signal.spec import SignalSpec
 QUALITY_PAGE = "quality.html"
 N_DRAWN = 4
 """Windows in `windows.png`."""
+LONGEST_DRAWN_S = 12.0
+"""A longer window is drawn in part."""
 
 
 def draw_some(folder: Path, spec: SignalSpec, manifest: Mapping[str, Any]) -> None:
-    """Draw windows spread evenly over the store in `folder`, whose manifest may not stand yet."""
+    """Draw windows spread evenly over the store in `folder`, whose manifest may not stand yet.
+
+    Of a long window the middle is drawn, so that single pulses are seen; the denoised twin, where
+    there is one, lies over the signal.
+    """
     store = WindowStore(folder, spec, manifest, range(len(spec.channels)))
     rows = np.unique(np.linspace(0, len(store) - 1, N_DRAWN + 2).astype(np.int64)[1:-1])
-    records, starts_s = store.column("record")[rows], store.column("start_s")[rows]
+    n_drawn = min(spec.n_samples, round(LONGEST_DRAWN_S * spec.sampling_hz))
+    first = (spec.n_samples - n_drawn) // 2
+    middle = slice(first, first + n_drawn)
+    starts_s = store.column("start_s")[rows] + first / spec.sampling_hz
+    records = store.column("record")[rows]
+    part = "" if n_drawn == spec.n_samples else f", {n_drawn / spec.sampling_hz:g} s of each"
     draw_windows(
         folder / "windows.png",
-        store.physical(rows),
+        store.physical(rows)[..., middle],
+        over=store.physical_target(rows)[..., middle] if store.has_target else None,
         sampling_hz=spec.sampling_hz,
         channels=_channels(spec),
         titles=[
@@ -42,7 +54,7 @@ def draw_some(folder: Path, spec: SignalSpec, manifest: Mapping[str, Any]) -> No
             for record, start_s in zip(records, starts_s, strict=True)
         ],
         heading=f"{manifest['split']}: {len(rows)} of {len(store):,} windows, filtered, "
-        f"{spec.duration_s:g} s at {spec.sampling_hz:g} Hz",
+        f"{spec.duration_s:g} s at {spec.sampling_hz:g} Hz{part}",
     )
 
 
@@ -152,6 +164,10 @@ def _draw(
     for example in chosen:
         by_record.setdefault(str(judged.columns["record"][example.row]), []).append(example)
     drawn = {}
+    # Twins are not drawn here, so none is made.
+    recipe = recipe.model_copy(
+        update={"windows": recipe.windows.model_copy(update={"denoise": None})}
+    )
     for record, wanted in by_record.items():
         try:
             cut = cut_and_judge(source.read(case_of[record], recipe.channels), recipe)

@@ -1,5 +1,6 @@
 """Bring samples of any rate onto one clock: every channel of a record shares its grid."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -92,6 +93,27 @@ def resample_segment(
     end = -(-(start_index + len(samples)) * up // down) - 1
     last += min(end - last, int(pad_s * target_hz + 1e-6))
     return first, np.array(resampled[first - offset : last + 1 - offset])
+
+
+def anti_alias_gain(
+    sampling_hz: float, target_hz: float
+) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return what `resample_segment` leaves of the power at each frequency, in Hz.
+
+    Raises:
+        SignalError: If the rates are not in a ratio of small whole numbers.
+    """
+    ratio = _ratio(sampling_hz, target_hz)
+    up, down = ratio.numerator, ratio.denominator
+    if up == down:
+        return np.ones_like
+    taps = _anti_alias(up, down)
+
+    def gain(frequencies_hz: NDArray[np.float64]) -> NDArray[np.float64]:
+        _, passed = signal.freqz(taps, worN=frequencies_hz, fs=sampling_hz * up)
+        return np.asarray(np.abs(passed) ** 2)
+
+    return gain
 
 
 def _ratio(sampling_hz: float, target_hz: float) -> Fraction:

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from biosig_cli.core.errors import DataError
-from biosig_cli.data import parts, store
+from biosig_cli.data import parts, window_store
 from biosig_cli.data.parts import pack, write_npz, write_part
 from biosig_cli.data.store import assert_disjoint, open_npz, open_split
 from biosig_cli.data.windows import RecordWindows
@@ -125,7 +125,7 @@ def test_a_copy_for_another_process_carries_no_open_files(data_dir):
 
 
 def test_few_files_stay_open(data_dir, monkeypatch):
-    monkeypatch.setattr(store, "MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr(window_store, "MAX_OPEN_SHARDS", 2)
     make_store(data_dir)
     opened = open_split(data_dir, "train")
     everything = opened.read(np.arange(12))

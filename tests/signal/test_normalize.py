@@ -53,6 +53,23 @@ def test_physical_units_come_back():
 
 
 def test_no_windows_have_no_scale():
-    for method in ("window", "record"):
+    for method in ("window", "record", "none", "minmax"):
         center, scale = center_and_scale(np.empty((0, 2, 1250)), method)
         assert center.shape == scale.shape == (0, 2)
+
+
+def test_lowest_and_highest_value_become_0_and_1():
+    windows = np.array([[[2.0, 4.0, 3.0]], [[-1.0, 7.0, 1.0]]], np.float32)
+    center, scale = center_and_scale(windows, "minmax")
+    np.testing.assert_allclose(
+        normalize(windows, center, scale), [[[0, 1, 0.5]], [[0, 1, 0.25]]], atol=1e-7
+    )
+    np.testing.assert_allclose(denormalize(windows * 0 + 1, center, scale)[:, 0, 0], [4, 7])
+    flat_center, flat_scale = center_and_scale(np.full((1, 1, 9), 5.1, np.float32), "minmax")
+    assert (flat_center.item(), flat_scale.item()) == (np.float32(5.1), 1.0)
+
+
+def test_none_leaves_windows_in_their_unit():
+    windows = np.random.default_rng(0).normal(80.0, 15.0, (3, 2, 50)).astype(np.float32)
+    center, scale = center_and_scale(windows, "none")
+    np.testing.assert_array_equal(normalize(windows, center, scale), windows)

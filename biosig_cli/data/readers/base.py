@@ -33,6 +33,8 @@ class Source(Protocol):
     """What its tables say of records, by name: those of its kind, and those of its description."""
     attributes: dict[str, LabelConfig]
     """What its tables say of people."""
+    has_targets: bool
+    """Whether it brings denoised twins of its recordings."""
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""
@@ -54,6 +56,13 @@ class Source(Protocol):
             DataError: If it can't be read or lacks one of them.
         """
 
+    def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
+        """Return the denoised twins of the tracks that `read` gives, by channel.
+
+        Raises:
+            DataError: If the source has twins, but not this one.
+        """
+
 
 class RecordFolder:
     """What every folder of recordings does alike: it names its records, and whose they are."""
@@ -61,6 +70,11 @@ class RecordFolder:
     _files: Mapping[str, Path]
     """Where each record lies, by its id."""
     _finder: SubjectFinder
+    has_targets: bool = False
+
+    def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
+        """Return no denoised twins: most folders have none."""
+        return {}
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""
@@ -73,6 +87,24 @@ class RecordFolder:
             DataError: If a pattern does not fit a name, or a table lacks a record.
         """
         return self._finder.find(self.ids())
+
+
+def read_with_targets(
+    source: Source,
+    record_id: str,
+    channels: Mapping[str, ChannelConfig],
+    denoised: Iterable[str],
+) -> Record:
+    """Return a record, with the twins of its `denoised` channels where the source brings them.
+
+    Raises:
+        DataError: If it can't be read, or lacks a channel or a twin.
+    """
+    record = source.read(record_id, channels)
+    wanted = {name: channels[name] for name in denoised}
+    if not wanted or not source.has_targets:
+        return record
+    return replace(record, targets=source.targets(record_id, wanted))
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
