@@ -9,6 +9,7 @@ from typer import Option
 
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate
+from biosig_cli.commands.runs import runs
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def biosig(
 
 for command in (prepare_splits, build_windows, pretrain, inflate, finetune, evaluate, audit, smoke):
     app.command()(command)
+app.add_typer(runs)
 
 
 def run(arguments: Sequence[str]) -> int:

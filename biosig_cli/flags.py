@@ -48,6 +48,15 @@ LogEvery = Annotated[int | None, Option(help="Steps between lines of metrics.jso
 SaveEvery = Annotated[int | None, Option(help="Epochs between checkpoints that stay.")]
 Keep = Annotated[int | None, Option(help="How many of those stay. [default: all]")]
 Resume = Annotated[bool, Option("--resume", help="Go on with the run in --output-dir.")]
+ResumeAnyway = Annotated[
+    bool, Option("--resume-anyway", help="Go on even with other settings or windows than it had.")
+]
+TensorBoard = Annotated[
+    bool, Option("--tensorboard", help="Write the figures for TensorBoard too.")
+]
+DryRun = Annotated[
+    bool, Option("--dry-run", help="Build all, try a few steps, say what it takes; write nothing.")
+]
 Fast = Annotated[
     bool, Option("--fast", help="At most 1,000 training and 200 validation windows, 5 epochs.")
 ]

@@ -79,6 +79,9 @@ def build_windows(
     format: Annotated[
         str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
     ] = None,
+    denoise: Annotated[
+        bool, Option("--denoise", help="Also store each window's denoised twin, a target.")
+    ] = False,
     hash_subjects: HashSubjects = False,
 ) -> None:
     """Cut recordings into windows: resampled, filtered, judged one by one, stored.
@@ -102,6 +105,7 @@ def build_windows(
             "source": source,
             "workers": workers,
             "format": format,
+            "denoise": denoise or None,
             "hash_subjects": hash_subjects or None,
         },
     )

@@ -16,6 +16,7 @@ from biosig_cli.flags import (
     ConfigFile,
     DataDir,
     Device,
+    DryRun,
     Epochs,
     Fast,
     Init,
@@ -29,9 +30,11 @@ from biosig_cli.flags import (
     Patience,
     Precision,
     Resume,
+    ResumeAnyway,
     SaveEvery,
     Seed,
     Settings,
+    TensorBoard,
     WarmupEpochs,
     WeightDecay,
 )
@@ -48,6 +51,9 @@ def pretrain(
         str | None, Option(metavar="random|block", help="Single patches, or runs of them.")
     ] = None,
     stft_weight: Annotated[float | None, Option(help="Weight of the spectral loss.")] = None,
+    rhythm_weight: Annotated[
+        float | None, Option(help="Weight of the rhythm under artefacts. [default: 0]")
+    ] = None,
     context_length: Annotated[int | None, Option(help="Samples in a window.")] = None,
     patch_size: Annotated[int | None, Option(help="Samples in a patch.")] = None,
     init_from: Annotated[
@@ -69,8 +75,11 @@ def pretrain(
     log_every: LogEvery = None,
     save_every: SaveEvery = None,
     keep: Keep = None,
+    tensorboard: TensorBoard = False,
     fast: Fast = False,
+    dry_run: DryRun = False,
     resume: Resume = False,
+    resume_anyway: ResumeAnyway = False,
 ) -> None:
     """Train an encoder on unlabelled windows: hide patches, ask for them back.
 
@@ -79,6 +88,7 @@ def pretrain(
     from biosig_cli.core.config import load_config
     from biosig_cli.core.progress import Reporter
     from biosig_cli.core.runtime import Environment
+    from biosig_cli.services.dry_run import dry_run as try_out
     from biosig_cli.services.pretrain import PretrainConfig, pretrain
 
     flags = {
@@ -88,6 +98,7 @@ def pretrain(
         "objective.mask_ratio": mask_ratio,
         "objective.mask_type": mask_type,
         "objective.stft_weight": stft_weight,
+        "rhythm_weight": rhythm_weight,
         "model.context_length": context_length,
         "model.patch_size": patch_size,
         "model.init_from": init_from,
@@ -106,16 +117,20 @@ def pretrain(
         "log_every": log_every,
         "save_every": save_every,
         "keep": keep,
+        "tensorboard": tensorboard or None,
         "fast": fast or None,
     }
     loaded = load_config(
         PretrainConfig,
-        file=_config_of_run(config, output_dir, resume=resume),
+        file=_config_of_run(config, output_dir, resume=resume or resume_anyway),
         settings=settings or (),
         environment=Environment().values("device", "precision", "num_workers"),
         flags=flags,
     )
-    pretrain(loaded, Reporter(), resume=resume)
+    if dry_run:
+        try_out(loaded, Reporter(), resume=resume or resume_anyway)
+    else:
+        pretrain(loaded, Reporter(), resume=resume, anyway=resume_anyway)
 
 
 def inflate(
@@ -190,7 +205,7 @@ def finetune(
         str | None, Option(metavar="window|record|subject", help="What one answer is about.")
     ] = None,
     head: Annotated[
-        str | None, Option(metavar="linear|mlp|attention", help="What stands on the encoder.")
+        str | None, Option(metavar="linear|mlp|attention|rhythm", help="What is on the encoder.")
     ] = None,
     loss: Annotated[
         str | None, Option(metavar="cross_entropy|focal|mse|l1|huber", help="What an error costs.")
@@ -231,7 +246,9 @@ def finetune(
     log_every: LogEvery = None,
     save_every: SaveEvery = None,
     keep: Keep = None,
+    tensorboard: TensorBoard = False,
     fast: Fast = False,
+    dry_run: DryRun = False,
     resume: Resume = False,
 ) -> None:
     """Teach a pretrained encoder a task, on your own channels and labels, in stages.
@@ -241,6 +258,7 @@ def finetune(
     from biosig_cli.core.config import load_config
     from biosig_cli.core.progress import Reporter
     from biosig_cli.core.runtime import Environment
+    from biosig_cli.services.dry_run import dry_run as try_out
     from biosig_cli.services.finetune import FinetuneConfig, finetune
     from biosig_cli.services.task_windows import describes_recordings
 
@@ -286,10 +304,14 @@ def finetune(
             "log_every": log_every,
             "save_every": save_every,
             "keep": keep,
+            "tensorboard": tensorboard or None,
             "fast": fast or None,
         },
     )
-    finetune(loaded, Reporter(), resume=resume)
+    if dry_run:
+        try_out(loaded, Reporter(), resume=resume)
+    else:
+        finetune(loaded, Reporter(), resume=resume)
 
 
 def smoke(

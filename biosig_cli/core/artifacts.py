@@ -6,11 +6,11 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from biosig_cli import __version__
 from biosig_cli.core.errors import DataError
@@ -98,6 +98,27 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hold(file: IO[str]) -> None:
+    """Mark an open file as in use until it is closed or this process ends, however it ends."""
+    # Some network drives can't, and Windows has other means; then nobody can tell.
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Say whether a process has marked a file as in use; no where it can't be told."""
+    with suppress(ImportError, OSError), path.open("rb") as file:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def provenance(*packages: str) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def _parse_yaml(text: str, where: object) -> Any:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Return a line for each setting that differs, by its path."""
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     return [
         f"{key}: {old.get(key)!r} then, {new.get(key)!r} now"
         for key in {**old, **new}
@@ -225,12 +225,13 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values in nested settings by their path: `{"plan.lr": 2e-3, ...}`."""
+    paths: dict[str, Any] = {}
     for key, value in data.items():
         is_group = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
-    return flat
+        paths |= flat(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
+    return paths
 
 
 def _merge(base: dict[str, Any], update: Mapping[str, Any]) -> None:

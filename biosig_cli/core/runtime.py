@@ -171,6 +171,14 @@ def choose_folder(default: Path, machine: Machine) -> Choice:
     return Choice(str(default), "the default")
 
 
+def peak_memory_gb() -> float:
+    """Return the most memory that this process held."""
+    import resource  # not on Windows, where the commands that ask do not run
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
 def _dotted(capability: tuple[int, int]) -> str:
     return f"{capability[0]}.{capability[1]}"
 

@@ -46,6 +46,11 @@ def is_first() -> bool:
     return number() == 0
 
 
+def n_started() -> int:
+    """Return how many processes torchrun started, whether or not they have met."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
 def join(device: str) -> str:
     """Meet the other processes that torchrun started, if any, and return this one's device.
 
@@ -56,7 +61,7 @@ def join(device: str) -> str:
         ConfigError: If the device can't be shared among processes.
         TrainingError: If the others can't be reached.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
+    if n_started() == 1:
         return device
     device = _own_device(device)
     if not dist.is_initialized():

@@ -52,3 +52,9 @@ def _drop_old(run: Run, epoch: int) -> None:
     old = range(run.save_every, epoch + 1, run.save_every)
     for each in list(old)[: -run.keep or None]:
         (run.folder / f"checkpoint_epoch_{each}.pt").unlink(missing_ok=True)
+
+
+def n_files(run: Run, n_epochs: int) -> int:
+    """Return how many checkpoints lie in the folder of a run at once, at most."""
+    n_kept = n_epochs // run.save_every
+    return len((BEST, LAST, PREVIOUS)) + (n_kept if run.keep is None else min(run.keep, n_kept))

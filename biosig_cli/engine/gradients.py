@@ -1,5 +1,6 @@
 """The gradient of a step, from as many batches as make one, in pieces that fit the memory."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,7 @@ class Gradients:
         self.trainable, self.data = trainable, data
         self.plan, self.run, self.scaler = plan, run, scaler
         self.n_parts = 1
+        self.waited_s = 0.0
 
     def open(self, state: State, tally: Tally) -> None:
         """Read on from where the epoch of `state` is; losses go to `tally`."""
@@ -87,7 +89,9 @@ class Gradients:
     def _accumulate(self, n_batches: int, n_windows: int) -> None:
         seed_step(self.run.seed, self.state.step, distributed.number(), self.run.device)
         for _ in range(n_batches * self.n_parts):
+            start_s = time.monotonic()
             batch = next(self.batches)
+            self.waited_s += time.monotonic() - start_s
             # A last batch may have fewer windows than there are processes.
             if len(batch) == 0:
                 continue

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from biosig_cli.core.artifacts import atomic_path, write_json
+from biosig_cli.core.artifacts import atomic_path, hold, write_json
 from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.engine.board import Board
 from biosig_cli.engine.checkpoint import writing
 
 History = Mapping[str, list[float]]
@@ -53,22 +54,37 @@ def write_history(folder: Path, history: History) -> None:
 class MetricsLog:
     """`metrics.jsonl`: one line per logged step and per epoch; null is not a finite number.
 
+    While it is open, others can see that the run is going on.
+
     Args:
         path: The file; None where another process writes it.
         step: Step at which a run is resumed; later lines are dropped, so that no step stands twice.
         epoch: Epochs that were completed then.
+        tensorboard: Write the figures for TensorBoard too.
+
+    Attributes:
+        elapsed_s: Seconds that the run took before it was resumed.
     """
 
-    def __init__(self, path: Path | None, step: int, epoch: int) -> None:
+    def __init__(
+        self, path: Path | None, step: int, epoch: int, *, tensorboard: bool = False
+    ) -> None:
         self.path = path
+        self.board: Board | None = None
+        self.elapsed_s = 0.0
         if path is None:
             return
         old = path.read_text("utf-8", "replace").splitlines(keepends=True) if path.exists() else []
         # A run may be killed here too: the old lines stay until the new ones are whole.
         with writing(path), atomic_path(path) as temporary:
-            kept = (line for line in old if _is_before(line, step, epoch))
+            kept = [line for line in old if _is_before(line, step, epoch)]
             temporary.write_text("".join(kept), "utf-8")
+        if kept:
+            self.elapsed_s = json.loads(kept[-1]).get("elapsed_s", 0.0)
         self.file = path.open("a", encoding="utf-8")
+        hold(self.file)
+        if tensorboard:
+            self.board = Board(path.parent, step)
 
     def __enter__(self) -> Self:
         return self
@@ -83,18 +99,20 @@ class MetricsLog:
             # Every line was flushed; one that could not be has been told of.
             with suppress(OSError):
                 self.file.close()
+        if self.board is not None:
+            self.board.close()
 
     def step(
-        self, step: int, epoch: int, loss: float, lr: float, norm: float, **counts: int
+        self, step: int, epoch: int, loss: float, lr: float, norm: float, **more: float
     ) -> None:
         """Write a step: mean loss of the epoch so far, learning rate, length of the gradient."""
         row = {"step": step, "epoch": epoch + 1, "loss": loss, "lr": lr, "gradient_norm": norm}
-        self._write(row | counts)
+        self._write(row | more)
 
-    def epoch(self, epoch: int, step: int, history: History) -> None:
+    def epoch(self, epoch: int, step: int, history: History, timings: Mapping[str, float]) -> None:
         """Write an epoch."""
         newest = {name: values[-1] for name, values in history.items()}
-        self._write({"step": step} | newest | {"epoch": epoch})
+        self._write({"step": step} | newest | {"epoch": epoch, **timings})
 
     def _write(self, row: Mapping[str, float]) -> None:
         if self.path is None:
@@ -102,6 +120,8 @@ class MetricsLog:
         with writing(self.path):
             self.file.write(json.dumps({k: _plain(v) for k, v in row.items()}) + "\n")
             self.file.flush()
+            if self.board is not None:
+                self.board.write(row)
 
 
 def _plain(value: float) -> float | None:

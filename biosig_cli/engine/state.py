@@ -25,6 +25,7 @@ class Run:
         keep: How many of those stay; all if None.
         rescue_s: Seconds after which a long epoch is saved on its way.
         seed: What dropout draws from, together with the step.
+        tensorboard: Write the figures for TensorBoard too.
     """
 
     folder: Path
@@ -38,6 +39,7 @@ class Run:
     keep: int | None = None
     rescue_s: float = 300.0
     seed: int = 0
+    tensorboard: bool = False
 
 
 @dataclass

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from biosig_cli.core.errors import CheckpointError, InterruptedRunError, TrainingError
 from biosig_cli.core.progress import Advance
 from biosig_cli.engine import distributed
+from biosig_cli.engine.board import check_board
 from biosig_cli.engine.broken import find_broken, report_broken
 from biosig_cli.engine.contract import Batches, Trainable
 from biosig_cli.engine.files import clear_unfinished, save_epoch, save_last
@@ -26,6 +27,7 @@ from biosig_cli.engine.optimize import (
     make_schedule,
     restore_optimizer,
 )
+from biosig_cli.engine.pace import Pace
 from biosig_cli.engine.stages import Stage, let_move, train_what_moves
 from biosig_cli.engine.state import Run, State, TrainResult
 from biosig_cli.engine.stop import Stop, stop_on_signals
@@ -50,6 +52,7 @@ class Training:
     schedule: LambdaLR
     tally: Tally
     watch: Watch
+    pace: Pace
 
     def __init__(
         self,
@@ -60,6 +63,8 @@ class Training:
         run: Run,
         stages: Sequence[Stage] = (),
     ) -> None:
+        if run.tensorboard:
+            check_board()
         self.trainable = trainable.to(run.device)
         self.train_data, self.val_data = train, val
         self.plan, self.run = plan, run
@@ -71,9 +76,9 @@ class Training:
         # A GPU is asked how it goes at logged steps only; nothing waits for a processor.
         self.looks_every = run.log_every if run.device.startswith("cuda") else 1
         self.saved_s = time.monotonic()
-        self._enter(0)
+        self.enter(0)
 
-    def _enter(self, number: int) -> None:
+    def enter(self, number: int) -> None:
         """Begin a stage: what moves, its own optimizer, its own course of the learning rate."""
         self.state.stage, self.state.stage_epoch = number, 0
         stage, plan = self.stages[number], self._stage_plan()
@@ -105,17 +110,23 @@ class Training:
         """
         start_s = time.monotonic()
         table = EpochTable(self.run.reporter)
-        n_steps = sum(stage.epochs for stage in self.stages) * self.steps_per_epoch
-        metrics = self.run.folder / "metrics.jsonl" if distributed.is_first() else None
-        clear_unfinished(self.run.folder)
+        state, run = self.state, self.run
+        metrics = run.folder / "metrics.jsonl" if distributed.is_first() else None
+        clear_unfinished(run.folder)
         distributed.same_weights(self.trainable)
         with (
             stop_on_signals() as stop,
-            MetricsLog(metrics, self.state.step, self.state.epoch) as log,
-            self.run.reporter.progress("training", n_steps) as advance,
+            MetricsLog(metrics, state.step, state.epoch, tensorboard=run.tensorboard) as log,
+            run.reporter.progress(
+                "training",
+                sum(stage.epochs for stage in self.stages) * self.steps_per_epoch,
+                n_before=state.step,
+                part="epoch",
+                part_size=self.steps_per_epoch,
+            ) as advance,
         ):
             stop.after = stop_after
-            advance(self.state.step)
+            self.pace = Pace(run.device, log.elapsed_s)
             while not self.state.is_finished:
                 if self.state.stage_epoch == 0 and self.state.n_batches == 0:
                     self._announce_stage()
@@ -124,7 +135,8 @@ class Training:
                 val_losses = validate(self.trainable, self.val_data, self.run)
                 is_best = self._close_epoch(train_losses, val_losses)
                 # Before it is saved: a run that is killed in between writes the line again.
-                log.epoch(self.state.epoch, self.state.step, self.state.history)
+                timings = self.pace.timings()
+                log.epoch(self.state.epoch, self.state.step, self.state.history, timings)
                 save_epoch(self.run, self.state, self.content(), is_best=is_best)
                 table.row(self.state.history, time.monotonic() - epoch_start_s, is_best=is_best)
         return TrainResult(
@@ -137,36 +149,53 @@ class Training:
         )
 
     def _train_epoch(self, stop: Stop, log: MetricsLog, advance: Advance) -> dict[str, float]:
-        state, start_s, n_before = self.state, time.monotonic(), self.state.n_windows
-        train_what_moves(self.trainable)
+        state = self.state
         plan = self.train_data.plan(state.epoch)
-        self.tally = Tally(self.run.device, state.sums)
-        self.watch = Watch(self.run.device, state.n_skipped)
-        self.gradients.open(state, self.tally)
+        self.open_epoch()
+        self.pace.begin(state, self.gradients.waited_s)
         note = ""
         while state.n_batches < len(plan):
             group = plan[state.n_batches : state.n_batches + self.plan.accumulate]
-            n_windows = sum(len(rows) for rows in group)
             looks = (state.step + 1) % self.looks_every == 0
-            self.gradients.find(len(group), n_windows)
-            if state.stage_epoch == 0 and state.n_batches == 0 and self.tally.names:
-                check_gradients(self.trainable)
-            norm = self._step(looks=looks)
-            state.n_batches += len(group)
-            state.n_windows += n_windows
+            norm = self.next_step(group, looks=looks)
             if looks:
-                loss = state.sums["loss"] / state.n_windows
-                rate = (state.n_windows - n_before) / (time.monotonic() - start_s)
-                note = f"{self._epoch_name()}  loss {loss:.4f}  {rate:.0f} windows/s"
-            advance(note=note)
+                self.pace.look(state, self.gradients.waited_s)
+                note = self.pace.say(self._lr(), float(norm))
+            advance(note=note, trail=self.pace.trail.points)
             if state.step % self.run.log_every == 0:
-                log.step(state.step, state.epoch, loss, self._lr(), float(norm), **self._counts())
+                more = self._counts() | self.pace.timings()
+                log.step(state.step, state.epoch, self.pace.loss, self._lr(), float(norm), **more)
             if state.step == stop.after or self._is_to_stop(stop, looks=looks):
                 self._stop()
             if looks and time.monotonic() - self.saved_s > self.run.rescue_s:
                 self._save_last()
-        self._look()
+        self.look()
+        self.pace.look(state, self.gradients.waited_s)
         return {name: value / state.n_windows for name, value in state.sums.items()}
+
+    def open_epoch(self) -> None:
+        """Begin an epoch, or go on in the middle of it: `next_step` reads from there."""
+        train_what_moves(self.trainable)
+        self.tally = Tally(self.run.device, self.state.sums)
+        self.watch = Watch(self.run.device, self.state.n_skipped)
+        self.gradients.open(self.state, self.tally)
+
+    def next_step(self, group: Sequence[Any], *, looks: bool) -> Tensor:
+        """Make a step from the next batches and return the length of its gradient, ().
+
+        Args:
+            group: The rows of each of these batches.
+            looks: Wait for the device, and refuse a step that was not finite.
+        """
+        state = self.state
+        n_windows = sum(len(rows) for rows in group)
+        self.gradients.find(len(group), n_windows)
+        if state.stage_epoch == 0 and state.n_batches == 0 and self.tally.names:
+            check_gradients(self.trainable)
+        norm = self._step(looks=looks)
+        state.n_batches += len(group)
+        state.n_windows += n_windows
+        return norm
 
     def _lr(self) -> float:
         return float(self.schedule.get_last_lr()[0])
@@ -175,7 +204,7 @@ class Training:
         n_epochs = sum(stage.epochs for stage in self.stages)
         return f"epoch {self.state.epoch + 1}/{n_epochs}"
 
-    def _counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, float]:
         return {"skipped_steps": self.state.n_skipped} if self.scaler.is_enabled() else {}
 
     def _step(self, *, looks: bool) -> Tensor:
@@ -187,7 +216,7 @@ class Training:
         is_scaled = self.scaler.is_enabled()
         self.watch.note(self.state.step + 1, loss, norm, is_scaled=is_scaled)
         if looks:
-            self._look()
+            self.look()
         elif not is_scaled:
             self.watch.hold(self.optimizer)
         self.scaler.step(self.optimizer)
@@ -197,7 +226,7 @@ class Training:
         self.state.step += 1
         return norm
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Wait for the device, take in what it has summed, and refuse a step that was not finite.
 
         Raises:
@@ -264,7 +293,7 @@ class Training:
 
     def _leave_stage(self) -> None:
         if self.state.stage + 1 < len(self.stages):
-            self._enter(self.state.stage + 1)
+            self.enter(self.state.stage + 1)
         else:
             self.state.is_finished = True
 
@@ -291,7 +320,7 @@ class Training:
         return looks and distributed.any_of(stop.asked)
 
     def _stop(self) -> None:
-        self._look()
+        self.look()
         self._save_last()
         # torchrun ends all processes as soon as one has ended.
         distributed.wait()
@@ -330,7 +359,7 @@ class Training:
         try:
             for name, module in self.trainable.parts.items():
                 module.load_state_dict(content[f"{name}_state_dict"])
-            self._enter(position["stage"])
+            self.enter(position["stage"])
             restore_optimizer(self.optimizer, content["optimizer_state_dict"])
             n_done = content["scheduler_state_dict"]["last_epoch"]
             self.schedule = make_schedule(

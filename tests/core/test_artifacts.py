@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from biosig_cli.core.artifacts import atomic_path, check_format, read_json, write_json
+from biosig_cli.core.artifacts import (
+    atomic_path,
+    check_format,
+    hold,
+    is_held,
+    read_json,
+    write_json,
+)
 from biosig_cli.core.errors import DataError
 
 
@@ -41,3 +48,13 @@ def test_newer_format_is_refused_naming_the_version_that_reads_it() -> None:
     with pytest.raises(DataError, match="format 2") as caught:
         check_format({"format": 2, "biosig_version": "9.1"}, "store")
     assert "9.1" in caught.value.hint
+
+
+def test_file_is_in_use_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w") as file:
+        assert not is_held(path)
+        hold(file)
+        assert is_held(path)
+    assert not is_held(path)
+    assert not is_held(tmp_path / "nowhere")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from biosig_cli.core.config import Config, command_of, find_config, load_config, read_file
+from biosig_cli.core.config import Config, command_of, find_config, flat, load_config, read_file
 from biosig_cli.core.errors import ConfigError
 
 
@@ -141,3 +141,11 @@ def test_broken_file_is_refused(tmp_path: Path) -> None:
 def test_yaml_can_not_make_objects(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         read_file(Path(write(tmp_path, "a: !!python/object/apply:os.system ['true']")))
+
+
+def test_nested_settings_are_told_by_their_paths() -> None:
+    assert flat({"seed": 1, "plan": {"lr": 0.1, "betas": [0.9]}, "map": {}}) == {
+        "seed": 1,
+        "plan.lr": 0.1,
+        "plan.betas": [0.9],
+    }

@@ -24,6 +24,7 @@ from biosig_cli.engine.draws import uniform
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.state import Run
 from biosig_cli.engine.train import Training
+from tests.metrics import without_timings
 
 QUIET = Reporter(silent=True)
 PLAN = PlanConfig(epochs=3, batch_size=8, accumulate=2, lr=0.01, warmup_epochs=1)
@@ -119,10 +120,9 @@ def left_by(folder: Path) -> tuple[Any, ...]:
     for name in (LAST, "best_model.pt", "checkpoint_epoch_2.pt"):
         content = load_checkpoint(folder / name)
         tensors |= {f"{name} {key}": _plain(content[key]) for key in content}
-    lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
     history = (folder / "training_history.json").read_text("utf-8")
     names = sorted(path.name for path in folder.iterdir())
-    return tensors, [json.loads(line) for line in lines], json.loads(history), names
+    return tensors, without_timings(folder), json.loads(history), names
 
 
 def _plain(value: Any) -> Any:
