@@ -16,7 +16,6 @@ from pathlib import Path
 OUT = Path("artifacts/demo")
 BESIDE = Path("../shared/data/vital")
 LABELLED_BESIDE = Path("../shared/data/wrist5")
-FEW = ["--lr", "2e-3", "--batch-size", "32", "--warmup-epochs", "2"]
 
 
 def find_source() -> tuple[Path, str, list[str]]:
@@ -51,8 +50,11 @@ def biosig(*words: object) -> None:
         sys.exit(code)
 
 
-def pretrain() -> Path:
-    """Go from recordings to a pretrained encoder; with --smoke, to checked windows."""
+def pretrain() -> tuple[Path, str]:
+    """Go from recordings to a pretrained encoder, and say how it is to be fine-tuned.
+
+    With --smoke, go to checked windows only.
+    """
     source, what, recipe = find_source()
     print(f"recordings: {source}, {what}")
     windows = OUT / "windows"
@@ -61,26 +63,26 @@ def pretrain() -> Path:
     biosig("smoke", "--data-dir", windows, "--output-dir", OUT / "smoke")
     run = OUT / "foundation_model"
     if "--smoke" not in sys.argv:
-        plan = recipe or ["--config", "ssl_pretrain", "--epochs", "20", *FEW]
+        plan = recipe or ["--config", "ssl_pretrain_rhythm"]
         biosig("pretrain", *plan, "--data-dir", windows, "--output-dir", run, "--resume")
-    return run
+    # A recipe of its own did not ask the encoder for the rhythm, which the head would read.
+    return run, "finetune_but_ppg" if recipe else "finetune_rhythm"
 
 
-def transfer(encoder: Path, labelled: Path) -> Path:
+def transfer(encoder: Path, labelled: Path, plan: str) -> Path:
     """Go from the encoder to a task on other people and more channels, and to its report."""
     print(f"\nlabelled recordings: {labelled}")
     biosig("inflate", "--checkpoint", encoder, "--output", OUT / "inflated")
     run = OUT / "finetuned"
-    plan = ["--config", "finetune_but_ppg", "--folds", "8", "--resume"]
-    biosig("finetune", *plan, "--pretrained", OUT / "inflated", "--data-dir", labelled,
-           "--output-dir", run)  # fmt: skip
+    biosig("finetune", "--config", plan, "--pretrained", OUT / "inflated", "--data-dir", labelled,
+           "--output-dir", run, "--folds", "8", "--resume")  # fmt: skip
     biosig("evaluate", "--checkpoint", run)
     return run / "report.html"
 
 
 def main() -> None:
     """Run the chain as far as there are recordings for it."""
-    encoder = pretrain()
+    encoder, plan = pretrain()
     if "--smoke" in sys.argv:
         return
     print(f"\nthe encoder: {encoder / 'best_model.pt'}\nits training: {encoder / 'history.png'}")
@@ -88,7 +90,7 @@ def main() -> None:
     if labelled is None:
         print("no labelled recordings: set BIOSIG_LABELLED to BUT PPG's folder to go on from here")
     else:
-        print(f"\nthe report: {transfer(encoder, labelled)}")
+        print(f"\nthe report: {transfer(encoder, labelled, plan)}")
 
 
 if __name__ == "__main__":

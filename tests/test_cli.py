@@ -22,7 +22,7 @@ def test_help_imports_no_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["prepare-splits", "build-windows", "pretrain", "audit", "smoke"]
+    "command", ["prepare-splits", "build-windows", "pretrain", "audit", "smoke", "runs"]
 )
 def test_every_command_has_help_with_an_example(
     command: str, capsys: pytest.CaptureFixture[str]
@@ -71,6 +71,11 @@ def test_older_form_is_refused_with_todays(
         ("audit", 2, "stores"),
         ("smoke --data-dir nowhere", 3, "build-windows"),
         ("audit", 2, "stores: needed, and not given"),
+        ("runs", 3, "no folder artifacts"),
+        ("runs nowhere", 3, "no folder nowhere"),
+        ("runs show nowhere", 2, "nowhere is no run"),
+        ("runs compare one", 2, "RUN..."),
+        ("runs compare one two", 2, "one is no run"),
     ],
 )
 def test_wrong_line_gives_its_code_and_what_to_do(

@@ -54,11 +54,14 @@ def test_documented_names_are_shipped() -> None:
         "but_ppg",
         "bidmc",
         "ppg_long",
+        "ppg_segments",
         "demo",
         "ssl_pretrain",
         "ssl_pretrain_ttm_r1",
         "finetune_but_ppg",
         "finetune_heart_rate",
+        "finetune_rhythm",
+        "ssl_pretrain_rhythm",
     }
     assert expected <= set(SHIPPED)
 

@@ -1,32 +1,43 @@
 """Heads: from the tokens of a window to an answer about it."""
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from biosig_cli.core.config import Config
+from biosig_cli.models.rhythm import RhythmReader, n_summary
 
 
 class HeadConfig(Config):
     """What stands on an encoder to answer a task."""
 
-    kind: Literal["linear", "mlp", "attention"] = "linear"
+    kind: Literal["linear", "mlp", "attention", "rhythm"] = "linear"
     """`linear`: one layer on the mean of each channel's tokens; `mlp`: with a hidden layer;
-    `attention`: one layer on tokens weighted by how much they matter."""
+    `attention`: one layer on tokens weighted by how much they matter; `rhythm`: one layer on the
+    rates that the tokens show, how sure they are, and how well channels agree."""
     hidden: int = Field(64, gt=0)
     """Features of the hidden layer of `mlp`."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of features dropped before the last layer."""
 
+    @property
+    def new(self) -> tuple[str, ...]:
+        """Patterns of the parameters that start anew; others come from pretraining."""
+        return ("out.*",) if self.kind == "rhythm" else ("*",)
+
     def build(self, n_channels: int, width: int, n_outputs: int) -> nn.Module:
         """Return a head: tokens (B, C, P, D) in, (B, n_outputs) out."""
         if self.kind == "attention":
             return AttentionHead(width, n_outputs, self.dropout)
-        return PooledHead(
-            n_channels, width, n_outputs, self.hidden if self.kind == "mlp" else None, self.dropout
-        )
+        if self.kind == "rhythm":
+            return RhythmHead(n_channels, width, n_outputs)
+        if self.kind == "mlp":
+            return MlpHead(n_channels, width, n_outputs, self.hidden, self.dropout)
+        return LinearHead(n_channels, width, n_outputs, self.dropout)
 
 
 def pool(tokens: Tensor) -> Tensor:
@@ -42,23 +53,53 @@ def pool(tokens: Tensor) -> Tensor:
     return torch.cat([tokens.mean(dim=2), spread], dim=-1).flatten(1)
 
 
-class PooledHead(nn.Module):
-    """One or two layers on the pooled tokens."""
+class LineHead(nn.Module, ABC):
+    """A head whose last layer is a line through numbers that it takes from tokens."""
+
+    out: nn.Linear
+
+    @abstractmethod
+    def numbers(self, tokens: Tensor) -> Tensor:
+        """Return what the last layer is given, (B, F), of tokens (B, C, P, D)."""
+
+
+class LinearHead(LineHead):
+    """One layer on the pooled tokens."""
+
+    def __init__(self, n_channels: int, width: int, n_outputs: int, dropout: float) -> None:
+        super().__init__()
+        n_features = 2 * n_channels * width
+        self.norm = nn.LayerNorm(n_features)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(n_features, n_outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, n_outputs) from tokens (B, C, P, D)."""
+        answer: Tensor = self.out(self.dropout(self.numbers(tokens)))
+        return answer
+
+    def numbers(self, tokens: Tensor) -> Tensor:
+        """Return the pooled tokens, in units of their spread."""
+        scaled: Tensor = self.norm(pool(tokens))
+        return scaled
+
+
+class MlpHead(nn.Module):
+    """Two layers on the pooled tokens."""
 
     def __init__(
-        self, n_channels: int, width: int, n_outputs: int, hidden: int | None, dropout: float
+        self, n_channels: int, width: int, n_outputs: int, hidden: int, dropout: float
     ) -> None:
         super().__init__()
         n_features = 2 * n_channels * width
         self.norm = nn.LayerNorm(n_features)
-        self.hidden = nn.Identity() if hidden is None else nn.Linear(n_features, hidden)
-        self.activation = nn.Identity() if hidden is None else nn.GELU()
+        self.hidden = nn.Linear(n_features, hidden)
         self.dropout = nn.Dropout(dropout)
-        self.out = nn.Linear(n_features if hidden is None else hidden, n_outputs)
+        self.out = nn.Linear(hidden, n_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (B, n_outputs) from tokens (B, C, P, D)."""
-        features = self.activation(self.hidden(self.norm(pool(tokens))))
+        features = functional.gelu(self.hidden(self.norm(pool(tokens))))
         answer: Tensor = self.out(self.dropout(features))
         return answer
 
@@ -79,3 +120,30 @@ class AttentionHead(nn.Module):
         weights = self.question(each).softmax(dim=1)
         answer: Tensor = self.out(self.dropout((weights * each).sum(dim=1)))
         return answer
+
+
+class RhythmHead(LineHead):
+    """One layer on what a reader of rhythm says: few numbers, where labels are few.
+
+    The reader comes from pretraining with the rhythm objective, the layer starts at zero. Its
+    numbers are taken times ten: it has few weights, and they are to be found in few steps.
+    """
+
+    gain = 10.0
+
+    def __init__(self, n_channels: int, width: int, n_outputs: int) -> None:
+        super().__init__()
+        self.reader = RhythmReader(width)
+        self.out = nn.Linear(n_summary(n_channels), n_outputs)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, n_outputs) from tokens (B, C, P, D)."""
+        answer: Tensor = self.out(self.numbers(tokens))
+        return answer
+
+    def numbers(self, tokens: Tensor) -> Tensor:
+        """Return what the last layer is given, (B, n_summary)."""
+        summary: Tensor = self.reader(tokens).summary()
+        return self.gain * summary

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ class Trained:
     source: str
     sha256: str
     lineage: tuple[Mapping[str, Any], ...] = ()
+    decoder: Mapping[str, Tensor] = field(default_factory=dict)
+    """What the objectives owned; empty for a run that had none."""
 
     def load_into(self, encoder: TtmEncoder) -> LoadReport:
         """Fill `encoder`, which has the same channels.
@@ -128,6 +130,7 @@ def read_trained(path: Path, source: str) -> Trained:
         source=source,
         sha256=digest,
         lineage=lineage(content, source, digest),
+        decoder=content.get("decoder_state_dict", {}),
     )
 
 

@@ -68,3 +68,18 @@ def load_weights(
         )
     module.load_state_dict(dict(weights), strict=False)
     return report
+
+
+def owned_by(part: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of one part among those that a pretraining left, by their own names.
+
+    Args:
+        part: An objective, such as `masked`, or something in it, such as `rhythm.reader`.
+        weights: What the objectives owned. Runs from when there was one objective only have the
+            tensors of `masked` without a prefix.
+    """
+    prefix = f"{part}."
+    own = {
+        name.removeprefix(prefix): each for name, each in weights.items() if name.startswith(prefix)
+    }
+    return own or (dict(weights) if part == "masked" else {})

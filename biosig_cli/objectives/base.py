@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
 from biosig_cli.core.config import Config
@@ -24,19 +25,35 @@ class Objective(nn.Module, ABC):
 
 
 class Pretraining(Trainable):
-    """An encoder and the objective put to it."""
+    """An encoder and the objectives put to it; their weighted totals are summed.
 
-    def __init__(self, encoder: Encoder, objective: Objective) -> None:
+    Args:
+        encoder: What is trained.
+        objectives: By name, what is asked of it; the names of their parts differ.
+        weights: By name, what an objective counts; one where none is given.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        objectives: Mapping[str, Objective],
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.objective = objective
+        self.objectives = nn.ModuleDict(objectives)
+        self.weights = dict.fromkeys(objectives, 1.0) | dict(weights or {})
 
     def forward(self, batch: Batch) -> Losses:
         """Return the losses of `batch`."""
-        losses: Losses = self.objective(self.encoder, batch)
-        return losses
+        each: dict[str, Losses] = {
+            name: ask(self.encoder, batch) for name, ask in self.objectives.items()
+        }
+        totals = [self.weights[name] * losses.total for name, losses in each.items()]
+        parts = {name: part for losses in each.values() for name, part in losses.parts.items()}
+        return Losses(torch.stack(totals).sum(), parts)
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:
-        """The encoder, and what the objective owns."""
-        return {"encoder": self.encoder, "decoder": self.objective}
+        """The encoder, and what the objectives own: each under its name."""
+        return {"encoder": self.encoder, "decoder": self.objectives}

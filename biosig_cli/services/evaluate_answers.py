@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_cli.models.base import Encoder
+from biosig_cli.models.rhythm import RhythmReader
 from biosig_cli.services.evaluate_data import Labelled
-from biosig_cli.services.evaluate_models import Asking, Candidate, find_pretrained, random_twin
+from biosig_cli.services.evaluate_models import (
+    Asking,
+    Candidate,
+    Frozen,
+    find_pretrained,
+    frozen,
+    random_twin,
+)
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.baselines import baselines
 from biosig_cli.tasks.curves import confusion, curves
@@ -85,19 +93,25 @@ class Comparison:
         found: dict[str, tuple[str, Values]] = {}
         for model in self.models:
             if model.head is None:
-                said = "pretrained encoder, frozen"
-                found[f"{model.name}, frozen"] = said, self.embed(model.encoder)
+                found |= self._embedded(model.name, "pretrained encoder, frozen", frozen(model))
         pretrained, _ = find_pretrained(first)
         if pretrained is not None:
             said = f"the encoder that {first.name} started from, frozen"
-            found["pretrained, frozen"] = said, self.embed(pretrained)
-        twin = random_twin(first, self.config.seed)
-        found["random encoder, frozen"] = "the same architecture, untrained", self.embed(twin)
+            found |= self._embedded("pretrained", said, pretrained)
+        twin = Frozen(random_twin(first, self.config.seed), None)
+        return found | self._embedded("random encoder", "the same architecture, untrained", twin)
+
+    def _embedded(self, name: str, said: str, model: Frozen) -> dict[str, tuple[str, Values]]:
+        """Return the pooled tokens of a frozen encoder, and its reading of the rhythm."""
+        found = {f"{name}, frozen": (said, self.embed(model.encoder))}
+        if model.reader is not None:
+            read = self.embed(model.encoder, model.reader)
+            found[f"{name}, its reading of the rhythm"] = said, read
         return found
 
-    def embed(self, encoder: Encoder) -> Values:
+    def embed(self, encoder: Encoder, reader: RhythmReader | None = None) -> Values:
         """Return one vector per labelled window."""
-        return self.data.ask(lambda store, rows: self.asking.embed(encoder, store, rows))
+        return self.data.ask(lambda store, rows: self.asking.embed(encoder, store, rows, reader))
 
     def answers(self) -> tuple[list[Answer], list[str]]:
         """Return what everything says of the windows that are scored, and what is missing."""

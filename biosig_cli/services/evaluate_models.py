@@ -21,8 +21,9 @@ from biosig_cli.engine.predict import predict
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.heads import pool
 from biosig_cli.models.inflate import Inflation, inflate_weights
+from biosig_cli.models.rhythm import RhythmReader
 from biosig_cli.models.ttm import TtmConfig
-from biosig_cli.models.weights import load_weights
+from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.tasks.base import Answering
 from biosig_cli.tasks.kinds import AnyTask
 
@@ -126,11 +127,20 @@ class Asking:
         whole = Answering(model.encoder, model.head, model.task)
         return self._ask(whole, model.encoder, store, rows, lambda each, signal: each(signal))
 
-    def embed(self, encoder: Encoder, store: WindowStore, rows: NDArray[np.int64]) -> Values:
-        """Return one vector for each of the windows at `rows`, (N, F)."""
-        return self._ask(
-            encoder, encoder, store, rows, lambda each, signal: pool(each(signal).tokens)
-        )
+    def embed(
+        self,
+        encoder: Encoder,
+        store: WindowStore,
+        rows: NDArray[np.int64],
+        reader: RhythmReader | None = None,
+    ) -> Values:
+        """Return one vector for each of the windows at `rows`, (N, F): its tokens, or a reading."""
+
+        def ask(each: nn.Module, signal: Tensor) -> Tensor:
+            tokens = each(signal).tokens
+            return pool(tokens) if reader is None else reader.to(tokens.device)(tokens).summary()
+
+        return self._ask(encoder, encoder, store, rows, ask)
 
     def _ask(
         self,
@@ -154,7 +164,30 @@ def random_twin(model: Candidate, seed: int) -> Encoder:
         return TtmConfig.parse(model.content["model_config"]).build(model.encoder.spec).eval()
 
 
-def find_pretrained(model: Candidate) -> tuple[Encoder | None, str]:
+@dataclass(frozen=True)
+class Frozen:
+    """An encoder that no label has touched, and what reads the rhythm from its tokens."""
+
+    encoder: Encoder
+    reader: RhythmReader | None
+
+
+def frozen(model: Candidate) -> Frozen:
+    """Return a pretrained encoder as it is."""
+    return Frozen(model.encoder, find_reader(model.content, model.encoder))
+
+
+def find_reader(content: Mapping[str, Any], encoder: Encoder) -> RhythmReader | None:
+    """Return the reader that was pretrained with an encoder, if the rhythm was asked for."""
+    weights = owned_by("rhythm.reader", content.get("decoder_state_dict", {}))
+    if not weights:
+        return None
+    reader = RhythmReader(encoder.width)
+    load_weights(reader, weights, source="the reader of the rhythm")
+    return reader.eval()
+
+
+def find_pretrained(model: Candidate) -> tuple[Frozen | None, str]:
     """Return the encoder that a fine-tuned model started from, and why there is none.
 
     Only the very file that it started from will do; it is given the model's channels.
@@ -166,7 +199,7 @@ def find_pretrained(model: Candidate) -> tuple[Encoder | None, str]:
         file = find_checkpoint(Path(parent["source"]))
         if sha256(file) != parent["sha256"]:
             return None, f"{file} is not the encoder that {model.name} started from any more"
-        encoder = load_encoder(file)
+        content, encoder = load_checkpoint(file), load_encoder(file)
     except (BiosigError, OSError, KeyError) as error:
         return None, f"the encoder that {model.name} started from can't be probed: {error}"
     config = model.content["config"]
@@ -175,4 +208,4 @@ def find_pretrained(model: Candidate) -> tuple[Encoder | None, str]:
     weights, _ = inflate_weights(encoder.state_dict(), encoder.channel_dims, inflation)
     twin = random_twin(model, 0)
     load_weights(twin, weights, source=str(file))
-    return twin, ""
+    return Frozen(twin, find_reader(content, twin)), ""

@@ -16,7 +16,7 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.store import WindowStore
 from biosig_cli.models.base import Encoder
-from biosig_cli.models.weights import load_weights
+from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.objectives.distances import interpolate
 from biosig_cli.objectives.masked import Masked, MaskedConfig
 from biosig_cli.report.evaluation_material import DrawnReconstruction, Material
@@ -115,7 +115,7 @@ def open_objective(model: Candidate) -> Masked:
             "--label NAME --data-dir FOLDER",
         )
     objective = MaskedConfig.parse(settings).build(model.encoder)
-    load_weights(objective, weights, source=f"{model.path} (decoder)")
+    load_weights(objective, owned_by("masked", weights), source=f"{model.path} (decoder)")
     return objective.eval()
 
 

@@ -7,26 +7,28 @@ from typing import Any
 
 from pydantic import Field
 
-from biosig_cli.core.artifacts import provenance, write_json
+from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
-from biosig_cli.core.runtime import Machine
+from biosig_cli.core.runtime import Machine, peak_memory_gb
 from biosig_cli.data.store import WindowStore
+from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.optimize import PlanConfig
-from biosig_cli.engine.state import Run, TrainResult
+from biosig_cli.engine.state import TrainResult
+from biosig_cli.engine.train import Training
+from biosig_cli.models.pretrained import Weights
 from biosig_cli.models.ttm import TtmConfig
-from biosig_cli.report.history import draw_history
 from biosig_cli.services.audit import check_before_scoring
 from biosig_cli.services.finetune_folds import cross_validate
 from biosig_cli.services.finetune_model import Model, find_parent, make_model, make_training
+from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.task_windows import open_task_windows
 from biosig_cli.services.training import (
-    CONFIG,
     TrainingConfig,
     check_folder,
     choose_place,
     describe_data,
-    peak_memory_gb,
     settle_folder,
     unfinished,
 )
@@ -113,6 +115,60 @@ def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
+    ready = prepare(config, reporter, resume=resume)
+    config, training = ready.config, ready.training
+    if ready.splits is not None:
+        write_json(config.output_dir / SPLITS_FILE, ready.splits)
+    result = carry_out("finetune", config, training, ready.content)
+    conclude(config, result, ready.model, reporter)
+    if config.folds:
+        cross_validate(config, ready.parent, ready.stores, training.run, reporter)
+    return FinetuneResult(config.output_dir, config.output_dir / BEST, result)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A fine-tuning that is ready to begin; nothing of it is written yet.
+
+    Attributes:
+        config: The settings, with the task as the labels settle it.
+        training: What is trained.
+        content: The checkpoint to go on from.
+        model: Encoder, head and task.
+        parent: What the encoder starts from, or whose architecture it has.
+        stores: The windows of each split.
+        splits: Whose windows they are, where they were split here.
+    """
+
+    config: FinetuneConfig
+    training: Training
+    content: dict[str, Any] | None
+    model: Model
+    parent: Weights | None
+    stores: Mapping[str, WindowStore]
+    splits: dict[str, Any] | None
+
+
+def prepare(
+    config: FinetuneConfig,
+    reporter: Reporter,
+    *,
+    resume: bool = False,
+    work_dir: Path | None = None,
+) -> Ready:
+    """Open the windows and build what is trained on them; arguments and errors as `finetune`.
+
+    Args:
+        config: What to do.
+        reporter: Who says what happens.
+        resume: Go on with the run in `config.output_dir`, if there is one.
+        work_dir: Where windows of recordings are made; the run folder if None.
+    """
+    if distributed.n_started() > 1:
+        raise ConfigError(
+            f"fine-tuning runs in one process, torchrun started {distributed.n_started()}",
+            hint="run biosig finetune by itself; pretraining is what takes several processes",
+        )
     machine = Machine.detect()
     config = settle_folder(config, machine, reporter)
     check_folder(config.output_dir, resume=resume)
@@ -123,7 +179,7 @@ def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False
         sampling_hz=config.sampling_hz,
         seed=config.seed,
         recipe=config.recipe,
-        work_dir=config.output_dir,
+        work_dir=work_dir or config.output_dir,
         reporter=reporter,
     )
     stores = windows.stores
@@ -136,32 +192,11 @@ def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False
     config = config.model_copy(update={"task": model.task})
     data = describe_data({name: stores[name] for name in ("train", "val")})
     content = unfinished(config, data) if resume else None
-    run = Run(
-        folder=config.output_dir,
-        device=place.device,
-        precision=place.precision,
-        reporter=reporter,
-        describe=model.describe(config, past)
-        | {"data": data, "held_out": held_out(stores), "splits": subjects_by_split(stores)},
-        how_to_resume=f"biosig finetune --output-dir {config.output_dir} --resume",
-        log_every=config.log_every,
-        save_every=config.save_every,
-        keep=config.keep,
-    )
+    said = {"data": data, "held_out": held_out(stores), "splits": subjects_by_split(stores)}
+    said = model.describe(config, past) | said
+    run = make_run("finetune", config, place, reporter=reporter, describe=said)
     training = make_training(config, model, stores, run)
-    write_json(config.output_dir / CONFIG, config.dump())
-    if windows.splits is not None:
-        write_json(config.output_dir / SPLITS_FILE, windows.splits)
-    if content is not None:
-        training.restore(content)
-        reporter.say(f"resumed after epoch {training.state.epoch}, step {training.state.step}")
-    result = training.fit()
-    write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
-    draw_history(result.history, config.output_dir / "history.png")
-    conclude(config, result, model, reporter)
-    if config.folds:
-        cross_validate(config, parent, stores, run, reporter)
-    return FinetuneResult(config.output_dir, config.output_dir / BEST, result)
+    return Ready(config, training, content, model, parent, stores, windows.splits)
 
 
 def held_out(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
@@ -172,21 +207,6 @@ def held_out(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
 def subjects_by_split(stores: Mapping[str, WindowStore]) -> dict[str, list[str]]:
     """Return whose windows each split has, so that `evaluate` finds the same split again."""
     return {name: list(store.subjects) for name, store in stores.items()}
-
-
-def manifest(config: FinetuneConfig, result: TrainResult, said: dict[str, Any]) -> dict[str, Any]:
-    """Return where the run came from and how it ended."""
-    return provenance("torch", "granite-tsfm", "numpy", "transformers", "scikit-learn") | {
-        "command": "finetune",
-        "parent": said["parent"],
-        "data": {name: part["digest"] for name, part in said["data"].items()},
-        "monitor": config.task.monitor,
-        "best": result.best,
-        "best_val_loss": result.best_val_loss,
-        "best_epoch": result.best_epoch,
-        "epochs": result.n_epochs,
-        "seed": config.seed,
-    }
 
 
 def conclude(config: FinetuneConfig, result: TrainResult, model: Model, reporter: Reporter) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from biosig_cli import __version__
 from biosig_cli.core.errors import CheckpointError, ConfigError, DataError
@@ -15,17 +16,22 @@ from biosig_cli.engine.stages import Stage, fit_stages
 from biosig_cli.engine.state import Run
 from biosig_cli.engine.train import Training
 from biosig_cli.models.base import Encoder
+from biosig_cli.models.heads import LineHead, RhythmHead
 from biosig_cli.models.inflate import Inflation, inflate_weights
-from biosig_cli.models.pretrained import Released, Weights, find_weights
+from biosig_cli.models.pretrained import Released, Trained, Weights, find_weights
 from biosig_cli.models.ttm import TtmConfig, TtmEncoder
-from biosig_cli.models.weights import load_weights
+from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.services.training import fitted_plan, make_loader
 from biosig_cli.tasks.base import FineTuning, Values
 from biosig_cli.tasks.examples import Examples, find_examples
 from biosig_cli.tasks.kinds import AnyTask
+from biosig_cli.tasks.starting import start_at_line
 
 if TYPE_CHECKING:
     from biosig_cli.services.finetune import FinetuneConfig
+
+MOST = 4096
+"""Training windows from which the first line of a head is found."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,10 @@ def make_model(
         if parent is not None and not config.from_scratch:
             source = f"{parent.source}: {load_parent(encoder, parent, config, reporter)}"
         head = task.head.build(store.spec.n_channels, encoder.width, task.n_outputs)
+        if parent is not None and not config.from_scratch:
+            if isinstance(head, RhythmHead):
+                load_reader(head, parent)
+            start_head(head, encoder, task, store, examples["train"])
     n_encoder, n_head = (sum(p.numel() for p in m.parameters()) for m in (encoder, head))
     reporter.fact("encoder", f"ttm, {n_encoder:,} parameters", source)
     reporter.fact("head", f"{task.head.kind}, {n_head:,} parameters")
@@ -200,6 +210,46 @@ def load_parent(
     return f"{len(fates) - n_widened} tensors copied, {n_widened} mapped by channel"
 
 
+def load_reader(head: RhythmHead, parent: Weights) -> None:
+    """Fill the reader of a head with the one that pretraining left.
+
+    Raises:
+        CheckpointError: If the parent was not pretrained with the rhythm objective.
+    """
+    reader = owned_by("rhythm.reader", parent.decoder) if isinstance(parent, Trained) else {}
+    if not reader:
+        raise CheckpointError(
+            f"{parent.source} was not asked for the rhythm while pretraining, so there is nothing "
+            "that the head could read with",
+            hint="choose another head, such as --head linear; or pretrain with a PPG and "
+            "--rhythm-weight 1 (--config ssl_pretrain_rhythm)",
+        )
+    load_weights(head.reader, reader, source=f"{parent.source} (rhythm)")
+
+
+def start_head(
+    head: nn.Module, encoder: Encoder, task: AnyTask, store: WindowStore, examples: Examples
+) -> None:
+    """Let a head of one layer start as the line through what it is given of training windows.
+
+    From zero, few labels and few validation people stop a training before the line is found.
+    """
+    if not isinstance(head, LineHead):
+        return
+    chosen = np.linspace(0, len(examples) - 1, min(MOST, len(examples))).astype(int)
+    rows, target = examples.row[chosen], examples.target[chosen]
+    encoder.eval()
+    with torch.no_grad():
+        numbers = [
+            head.numbers(encoder(torch.from_numpy(store.read(part))).tokens)
+            for part in np.array_split(rows, -(-len(rows) // 256))
+        ]
+    if task.kind == "regression":
+        target = (target - task.center) / task.scale
+    n_classes = task.n_outputs if task.kind == "classification" else None
+    start_at_line(head.out, torch.cat(numbers).double().numpy(), target, n_classes=n_classes)
+
+
 def make_training(
     config: "FinetuneConfig", model: Model, stores: Mapping[str, WindowStore], run: Run
 ) -> Training:
@@ -224,7 +274,8 @@ def make_stages(config: "FinetuneConfig", encoder: Encoder, reporter: Reporter) 
     """
     plan = config.plan
     by_channel = [f"encoder.{name}" for name in encoder.channel_dims]
-    new = ("head.*", f"encoder.{encoder.fusion}", *by_channel)
+    new_head = [f"head.{name}" for name in config.task.head.new]
+    new = (*new_head, f"encoder.{encoder.fusion}", *by_channel)
     everything = ("head.*", *(f"encoder.{name}" for name in encoder.reached))
     if config.from_scratch:
         return [Stage("everything, from random weights", plan.epochs, config.new_lr, everything)]
@@ -241,7 +292,7 @@ def make_stages(config: "FinetuneConfig", encoder: Encoder, reporter: Reporter) 
     full = min(config.full_finetune_epochs, (rest + 1) // 2) if config.full_finetune else 0
     if not blocks:
         head, rest = plan.epochs - full, full
-    moves = (*new, *(f"encoder.{name}.*" for name in blocks))
+    moves = (*new, "head.*", *(f"encoder.{name}.*" for name in blocks))
     named = f"and the last {len(blocks)} of {len(encoder.blocks)} blocks"
     stages = [
         Stage("head, new channels and channel mixer", head, plan.lr, new, scales),

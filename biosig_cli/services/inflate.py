@@ -20,7 +20,7 @@ from biosig_cli.engine.checkpoint import (
     save_checkpoint,
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
-from biosig_cli.services.training import CONFIG
+from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.signal.spec import Channel, SignalSpec
 
 REPORT = "inflation_report.json"

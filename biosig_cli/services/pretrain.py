@@ -1,4 +1,4 @@
-"""`biosig pretrain`: an encoder from unlabelled windows, by hiding patches and asking for them."""
+"""`biosig pretrain`: an encoder from unlabelled windows, which asks for what was hidden in them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +9,22 @@ from pydantic import Field
 from torch import nn
 
 from biosig_cli import __version__
-from biosig_cli.core.artifacts import provenance, write_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
-from biosig_cli.core.runtime import Machine
+from biosig_cli.core.runtime import Machine, peak_memory_gb
 from biosig_cli.data.store import WindowStore, open_split
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
-from biosig_cli.engine.state import Run, TrainResult
+from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.pretrained import Weights, find_weights
 from biosig_cli.models.ttm import TtmConfig
-from biosig_cli.objectives.base import Pretraining
+from biosig_cli.objectives.base import Objective, Pretraining
 from biosig_cli.objectives.masked import MaskedConfig
-from biosig_cli.report.history import draw_history
+from biosig_cli.objectives.rhythm import RhythmConfig
+from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.training import (
-    CONFIG,
     TrainingConfig,
     announce_windows,
     check_folder,
@@ -33,7 +32,6 @@ from biosig_cli.services.training import (
     describe_data,
     fitted_plan,
     make_loader,
-    peak_memory_gb,
     settle_folder,
     unfinished,
 )
@@ -52,6 +50,10 @@ class PretrainConfig(TrainingConfig):
     """Sampling rate of the windows, where a bare array does not state it."""
     model: TtmConfig = TtmConfig()
     objective: MaskedConfig = MaskedConfig()
+    rhythm: RhythmConfig = RhythmConfig()
+    rhythm_weight: float = Field(0.0, ge=0)
+    """What the question for the rhythm under artefacts counts beside that for hidden patches; 0
+    leaves it out. It needs a PPG."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,26 @@ def pretrain(
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
+    ready = prepare(config, reporter, resume=resume, anyway=anyway)
+    result = carry_out("pretrain", ready.config, ready.training, ready.content)
+    conclude(result, ready.config, ready.training.run.reporter)
+    return PretrainResult(ready.config.output_dir, ready.config.output_dir / BEST, result)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A pretraining that is ready to begin; nothing of it is written yet."""
+
+    config: PretrainConfig
+    training: Training
+    content: dict[str, Any] | None
+    """The checkpoint to go on from."""
+
+
+def prepare(
+    config: PretrainConfig, reporter: Reporter, *, resume: bool = False, anyway: bool = False
+) -> Ready:
+    """Open the windows and build what is trained on them; arguments and errors as `pretrain`."""
     reporter = distributed.heard(reporter)
     machine = Machine.detect()
     config = settle_folder(config, machine, reporter)
@@ -98,31 +120,11 @@ def pretrain(
     trainable = build(config, stores["train"], weights, reporter)
     data = describe_data(stores)
     content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
-    run = Run(
-        folder=config.output_dir,
-        device=place.device,
-        precision=place.precision,
-        reporter=reporter,
-        describe=describe(config, trainable.encoder, weights) | {"data": data},
-        how_to_resume=f"biosig pretrain --output-dir {config.output_dir} --resume",
-        log_every=config.log_every,
-        save_every=config.save_every,
-        keep=config.keep,
-        seed=config.seed,
-    )
+    said = describe(config, trainable.encoder, weights) | {"data": data}
+    run = make_run("pretrain", config, place, reporter=reporter, describe=said)
     train, val = (make_loader(config, name, stores[name], place.device) for name in stores)
     training = Training(trainable, train, val, fitted_plan(config, reporter), run)
-    if distributed.is_first():
-        write_json(config.output_dir / CONFIG, config.dump())
-    if content is not None:
-        training.restore(content)
-        reporter.say(f"resumed after epoch {training.state.epoch}, step {training.state.step}")
-    result = training.fit()
-    if distributed.is_first():
-        write_json(config.output_dir / "manifest.json", manifest(config, result, run.describe))
-        draw_history(result.history, config.output_dir / "history.png")
-    conclude(result, config, reporter)
-    return PretrainResult(config.output_dir, config.output_dir / BEST, result)
+    return Ready(config, training, content)
 
 
 def adopt_architecture(config: PretrainConfig, weights: Weights | None) -> PretrainConfig:
@@ -158,12 +160,19 @@ def build(
         source = "random weights"
         if weights is not None:
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
-        objective = config.objective.build(encoder)
+        objectives: dict[str, Objective] = {"masked": config.objective.build(encoder)}
+        if config.rhythm_weight:
+            objectives["rhythm"] = config.rhythm.build(encoder)
+        trainable = Pretraining(encoder, objectives, {"rhythm": config.rhythm_weight})
     reporter.fact("encoder", f"ttm, {n_parameters(encoder):,} parameters", source)
-    reporter.fact("decoder", f"{n_parameters(objective):,} parameters", "one linear layer a patch")
+    for name, objective in objectives.items():
+        counts = trainable.weights[name]
+        reporter.fact(
+            f"asks ({name})", f"{n_parameters(objective):,} parameters", f"weight {counts:g}"
+        )
     shape = f"{encoder.n_positions} patches x {encoder.patch_length} samples"
     reporter.fact("windows", f"{', '.join(store.spec.names)}, {store.spec.duration_s:g} s, {shape}")
-    return Pretraining(encoder, objective)
+    return trainable
 
 
 def n_parameters(module: nn.Module) -> int:
@@ -180,19 +189,6 @@ def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) 
         "config": config.dump(),
         "parent": weights.provenance() if weights else None,
         "lineage": [dict(run) for run in weights.lineage] if weights else [],
-    }
-
-
-def manifest(config: PretrainConfig, result: TrainResult, said: dict[str, Any]) -> dict[str, Any]:
-    """Return where the run came from and how it ended."""
-    return provenance("torch", "granite-tsfm", "numpy", "transformers") | {
-        "command": "pretrain",
-        "parent": said["parent"],
-        "data": {name: part["digest"] for name, part in said["data"].items()},
-        "best_val_loss": result.best_val_loss,
-        "best_epoch": result.best_epoch,
-        "epochs": result.n_epochs,
-        "seed": config.seed,
     }
 
 

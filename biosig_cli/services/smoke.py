@@ -16,7 +16,7 @@ from biosig_cli.core.artifacts import write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError, InterruptedRunError, TrainingError
 from biosig_cli.core.progress import Reporter, duration
-from biosig_cli.core.runtime import Machine, choose_device
+from biosig_cli.core.runtime import Machine, choose_device, peak_memory_gb
 from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.store import WindowStore, open_split
@@ -27,7 +27,6 @@ from biosig_cli.engine.train import Training
 from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.objectives.base import Pretraining
 from biosig_cli.objectives.masked import Masked, MaskedConfig
-from biosig_cli.services.training import peak_memory_gb
 
 N_FIXED = 8
 N_STEPS = 150
@@ -124,7 +123,7 @@ def make_pretraining(config: SmokeConfig, store: WindowStore) -> Pretraining:
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         encoder = model_config(store).build(store.spec)
-        return Pretraining(encoder, MaskedConfig().build(encoder))
+        return Pretraining(encoder, {"masked": MaskedConfig().build(encoder)})
 
 
 def model_config(store: WindowStore) -> TtmConfig:
@@ -140,7 +139,7 @@ def model_config(store: WindowStore) -> TtmConfig:
 def check_shapes(config: SmokeConfig, store: WindowStore, device: str, checks: Checks) -> None:
     """Windows become tokens become windows of the same shape, all of them finite."""
     pretraining = make_pretraining(config, store).to(device)
-    encoder, objective = pretraining.encoder, pretraining.objective
+    encoder, objective = pretraining.encoder, pretraining.objectives["masked"]
     assert isinstance(objective, Masked)
     batch = fixed_batch(config, store).to(device)
     n_windows, n_channels, n_samples = batch.signal.shape

@@ -1,7 +1,5 @@
 """What the commands that train have in common: settings, the run folder, loaders, resuming."""
 
-import resource
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +23,19 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import newest_checkpoint
 from biosig_cli.engine.optimize import PlanConfig, fit_warmup
+from biosig_cli.services.run_facts import CONFIG
 
-CONFIG = "training_config.json"
 FREE_ON_RESUME = frozenset(
-    ("data_dir", "output_dir", "device", "num_workers", "log_every", "save_every", "keep")
+    (
+        "data_dir",
+        "output_dir",
+        "device",
+        "num_workers",
+        "log_every",
+        "save_every",
+        "keep",
+        "tensorboard",
+    )
 )
 """What cannot change a number, and so may differ when a run is resumed."""
 
@@ -54,6 +61,8 @@ class TrainingConfig(Config):
     """Epochs between checkpoints that stay."""
     keep: int | None = Field(None, gt=0)
     """How many of those checkpoints stay; all if not given."""
+    tensorboard: bool = False
+    """Write the figures for TensorBoard too, in the run folder."""
     output_dir: Path
     """Run folder."""
     plan: PlanConfig = PlanConfig()
@@ -235,9 +244,3 @@ def _unfinished(
     if changed:
         reporter.warn("the run had other settings:\n" + "\n".join(changed))
     return content
-
-
-def peak_memory_gb() -> float:
-    """Return the most memory that this process held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)

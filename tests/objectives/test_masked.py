@@ -32,7 +32,7 @@ def make(**settings: object) -> tuple[Pretraining, Masked]:
     torch.manual_seed(0)
     encoder = TtmConfig(width=64, n_layers=1).build(SPEC)
     objective = MaskedConfig(**settings).build(encoder)  # type: ignore[arg-type]
-    return Pretraining(encoder, objective), objective
+    return Pretraining(encoder, {"masked": objective}), objective
 
 
 def test_total_is_msm_plus_weighted_stft() -> None:

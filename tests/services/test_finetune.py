@@ -234,3 +234,13 @@ def test_an_encoder_that_saw_the_test_people_is_refused(encoder_run: Path, tmp_p
         finetune(settings(data, encoder_run, tmp_path / "run"), QUIET)
     config = settings(data, encoder_run, tmp_path / "run", from_scratch=True, plan={"epochs": 1})
     finetune(config, QUIET)
+
+
+def test_several_processes_are_refused_before_they_write_over_each_other(
+    labelled: Path, encoder_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ConfigError, match="in one process, torchrun started 2"):
+        finetune(settings(labelled, encoder_run, tmp_path / "run"), QUIET)
+    assert not (tmp_path / "run").exists()
