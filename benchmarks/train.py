@@ -60,7 +60,7 @@ def make(n_samples: int, patch_size: int) -> Pretraining:
     torch.manual_seed(0)
     spec = SignalSpec(channels=CHANNELS, sampling_hz=125, n_samples=n_samples)
     encoder = TtmConfig(context_length=n_samples, patch_size=patch_size).build(spec)
-    return Pretraining(encoder, MaskedConfig().build(encoder))
+    return Pretraining(encoder, {"masked": MaskedConfig().build(encoder)})
 
 
 def time_ours(size: tuple[int, int], arguments: argparse.Namespace) -> float:

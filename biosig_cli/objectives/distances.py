@@ -24,10 +24,16 @@ def masked_mse(prediction: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     return (error * hidden).sum() / hidden.sum()
 
 
+SMOOTH = 0.1
+"""Differences of log(|S| + 1) below this cost their square. The sign of a difference that is
+nothing but rounding, as in a filter's stop band, makes two ways to sum a batch drift apart."""
+
+
 class MultiResolutionStft(nn.Module):
     """Distance of two signals in the magnitude of their short-time spectra.
 
-    L1 distance of log(|S| + 1), averaged over resolutions; Hann window, hop of a quarter window.
+    L1 distance of log(|S| + 1), smooth near zero, averaged over resolutions; Hann window, hop of a
+    quarter window.
 
     Args:
         n_ffts: Lengths of the windows, in samples.
@@ -40,7 +46,7 @@ class MultiResolutionStft(nn.Module):
         Yamamoto, Song, Kim, ICASSP 2020, doi 10.1109/ICASSP40776.2020.9053795, equation 5 (the
         log-magnitude term). Deviations: log(|S| + 1) instead of log|S|, because with a small
         epsilon the stop band of the filters, which holds nothing but rounding, decides the loss;
-        no spectral convergence term.
+        smooth below 0.1 (Huber), for the same reason; no spectral convergence term.
     """
 
     def __init__(self, n_ffts: Sequence[int], n_samples: int) -> None:
@@ -60,7 +66,11 @@ class MultiResolutionStft(nn.Module):
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the distance of signals (N, T), as () float32."""
         each = [
-            F.l1_loss(self._log_magnitude(prediction, n_fft), self._log_magnitude(target, n_fft))
+            F.smooth_l1_loss(
+                self._log_magnitude(prediction, n_fft),
+                self._log_magnitude(target, n_fft),
+                beta=SMOOTH,
+            )
             for n_fft in self.n_ffts
         ]
         return torch.stack(each).mean()
