@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from biosig_cli.core.config import read_file
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
@@ -78,12 +80,12 @@ def load_encoder(path: Path) -> "Encoder":
     """
     # Here, so that the commands that only read recordings need not load torch.
     from biosig_cli.engine.checkpoint import load_checkpoint
-    from biosig_cli.models.ttm import TtmConfig
+    from biosig_cli.models.kinds import AnyModel
     from biosig_cli.models.weights import load_weights
     from biosig_cli.signal.spec import SignalSpec
 
     content = load_checkpoint(path)
-    model = TtmConfig.parse(content["model_config"])
+    model: AnyModel = TypeAdapter(AnyModel).validate_python(content["model_config"])
     encoder = model.build(SignalSpec.parse(content["spec"]))
     load_weights(encoder, content["encoder_state_dict"], source=str(path))
     return encoder.eval()

@@ -62,6 +62,7 @@ def test_documented_names_are_shipped() -> None:
         "finetune_heart_rate",
         "finetune_rhythm",
         "ssl_pretrain_rhythm",
+        "ppg_autoencoder",
     }
     assert expected <= set(SHIPPED)
 

@@ -75,6 +75,9 @@ class Trainable(nn.Module, ABC):
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules that a checkpoint holds, each as `<name>_state_dict`."""
 
+    def enter(self, stage: str) -> None:
+        """Be told which stage of a training begins, by its name."""
+
     def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
         """Return figures that only all windows together have, such as a rank statistic.
 

@@ -82,6 +82,7 @@ class Training:
         """Begin a stage: what moves, its own optimizer, its own course of the learning rate."""
         self.state.stage, self.state.stage_epoch = number, 0
         stage, plan = self.stages[number], self._stage_plan()
+        self.trainable.enter(stage.name)
         let_move(self.trainable, stage.moves)
         self.optimizer = make_optimizer(self.trainable, plan, self.run.device, stage.scales)
         self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)

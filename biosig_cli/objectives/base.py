@@ -9,11 +9,16 @@ from torch import nn
 from biosig_cli.core.config import Config
 from biosig_cli.data.batch import Batch
 from biosig_cli.engine.contract import Losses, Trainable
+from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
 
 
 class ObjectiveConfig(Config):
     """Base of the settings that build an objective."""
+
+    def stages(self, epochs: int, lr: float) -> list[Stage]:
+        """Return the stages of a training of `epochs`; none where all of it is alike."""
+        return []
 
 
 class Objective(nn.Module, ABC):
@@ -22,6 +27,9 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def forward(self, encoder: Encoder, batch: Batch) -> Losses:
         """Return what the encoder's answer costs."""
+
+    def enter(self, stage: str) -> None:
+        """Be told which stage of a training begins, by its name."""
 
 
 class Pretraining(Trainable):
@@ -52,6 +60,12 @@ class Pretraining(Trainable):
         totals = [self.weights[name] * losses.total for name, losses in each.items()]
         parts = {name: part for losses in each.values() for name, part in losses.parts.items()}
         return Losses(torch.stack(totals).sum(), parts)
+
+    def enter(self, stage: str) -> None:
+        """Tell the objectives."""
+        for objective in self.objectives.values():
+            assert isinstance(objective, Objective)
+            objective.enter(stage)
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

@@ -35,6 +35,7 @@ TRIVIAL = {
     "zero": "predicting zero",
     "mean": "mean of what is visible",
     "interpolation": "linear interpolation",
+    "low_pass": "slowest waves in as many numbers",
 }
 """Answers that need no model, as the page calls them."""
 

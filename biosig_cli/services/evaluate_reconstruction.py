@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from biosig_cli.core.artifacts import FORMAT, provenance, write_json
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.store import WindowStore
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.objectives.distances import interpolate
-from biosig_cli.objectives.masked import Masked, MaskedConfig
+from biosig_cli.objectives.kinds import AnyObjective
+from biosig_cli.objectives.masked import Masked
+from biosig_cli.objectives.reconstruction import Reconstruction
+from biosig_cli.objectives.similarity import low_pass
 from biosig_cli.report.evaluation_material import DrawnReconstruction, Material
 from biosig_cli.report.reconstruction_page import write_reconstruction_page
 from biosig_cli.services.audit import check_before_scoring
@@ -31,7 +36,10 @@ if TYPE_CHECKING:
     from biosig_cli.services.evaluate import EvaluateConfig
 
 N_DRAWN = 4
-ANSWERS = ("model", "zero", "mean", "interpolation")
+FLAT = ("zero", "mean")
+"""Answers that are the same everywhere, and so go along with nothing."""
+AT_ONCE = 4_000_000
+"""Samples that are put to the encoder at once."""
 
 
 def evaluate_reconstruction(
@@ -100,7 +108,10 @@ def evaluate_reconstruction(
     return metrics
 
 
-def open_objective(model: Candidate) -> Masked:
+Drawing = Masked | Reconstruction
+
+
+def open_objective(model: Candidate) -> Drawing:
     """Return the objective that the encoder was pretrained with.
 
     Raises:
@@ -114,8 +125,9 @@ def open_objective(model: Candidate) -> Masked:
             hint="give the run of `biosig pretrain` itself, or probe this encoder for a label: "
             "--label NAME --data-dir FOLDER",
         )
-    objective = MaskedConfig.parse(settings).build(model.encoder)
-    load_weights(objective, owned_by("masked", weights), source=f"{model.path} (decoder)")
+    asked: AnyObjective = TypeAdapter(AnyObjective).validate_python(settings)
+    objective = asked.build(model.encoder)
+    load_weights(objective, owned_by(asked.kind, weights), source=f"{model.path} (decoder)")
     return objective.eval()
 
 
@@ -129,7 +141,27 @@ class Rebuilt:
 
 
 @torch.no_grad()
-def rebuild(encoder: Encoder, objective: Masked, signal: Tensor, keys: Tensor) -> Rebuilt:
+def rebuild(encoder: Encoder, objective: Drawing, batch: Batch) -> Rebuilt:
+    """Return what the model and answers that need none put where the window was taken away."""
+    if isinstance(objective, Reconstruction):
+        return redraw(encoder, objective, batch)
+    return uncover(encoder, objective, batch.signal, batch.key)
+
+
+def redraw(encoder: Encoder, objective: Reconstruction, batch: Batch) -> Rebuilt:
+    """Draw whole windows again from what the encoder keeps; they count as one patch, all hidden."""
+    target = objective.wanted(batch).float()
+    n_numbers = encoder.n_positions * objective.latent_width
+    answers = {
+        "model": objective.draw(encoder, batch.signal).float(),
+        "zero": torch.zeros_like(target),
+        "low_pass": low_pass(target.flatten(0, 1), n_numbers).view_as(target),
+    }
+    patches = {name: answer[:, :, None] for name, answer in answers.items()}
+    return Rebuilt(target[:, :, None], torch.ones_like(target[:, :, None]).bool(), patches)
+
+
+def uncover(encoder: Encoder, objective: Masked, signal: Tensor, keys: Tensor) -> Rebuilt:
     """Hide patches, and return what the model and answers that need none put there."""
     hidden = objective.draw(keys, encoder.spec.n_channels, encoder.n_positions)
     encoding = encoder(signal, hidden)
@@ -151,21 +183,27 @@ def rebuild(encoder: Encoder, objective: Masked, signal: Tensor, keys: Tensor) -
 
 
 def measure(
-    encoder: Encoder, objective: Masked, store: WindowStore, config: "EvaluateConfig", device: str
+    encoder: Encoder, objective: Drawing, store: WindowStore, config: "EvaluateConfig", device: str
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Return (N, C) errors of every window on its hidden samples, by answer and metric."""
     encoder.to(device)
     objective.to(device)
-    found: dict[str, dict[str, list[Tensor]]] = {answer: {} for answer in ANSWERS}
-    loader = Loader(store, batch_size=config.batch_size, seed=config.seed, shuffle=False)
+    found: dict[str, dict[str, list[Tensor]]] = {}
+    n_fitting = AT_ONCE // (store.spec.n_channels * store.spec.n_samples)
+    loader = Loader(
+        store,
+        batch_size=max(1, min(config.batch_size, n_fitting)),
+        seed=config.seed,
+        shuffle=False,
+        target=getattr(objective, "target", "input") != "input",
+    )
     for batch in loader.batches(0):
-        moved = batch.to(device)
-        rebuilt = rebuild(encoder, objective, moved.signal, moved.key)
+        rebuilt = rebuild(encoder, objective, batch.to(device))
         for answer, given in rebuilt.answers.items():
             for metric, measured in MEASURES.items():
-                if answer in ("model", "interpolation") or metric != "correlation":
+                if answer not in FLAT or metric != "correlation":
                     values = measured(given, rebuilt.target, rebuilt.hidden).double().cpu()
-                    found[answer].setdefault(metric, []).append(values)
+                    found.setdefault(answer, {}).setdefault(metric, []).append(values)
     return {
         answer: {metric: torch.cat(values).numpy() for metric, values in each.items()}
         for answer, each in found.items()
@@ -206,14 +244,17 @@ def subjects_of(store: WindowStore) -> NDArray[Any]:
 
 
 def draw_some(
-    encoder: Encoder, objective: Masked, store: WindowStore, seed: int
+    encoder: Encoder, objective: Drawing, store: WindowStore, seed: int
 ) -> list[DrawnReconstruction]:
     """Return a few windows of different places in the store, taken apart and put together."""
-    loader = Loader(store, batch_size=N_DRAWN, seed=seed, shuffle=False, limit=N_DRAWN)
+    target = getattr(objective, "target", "input") != "input"
+    loader = Loader(
+        store, batch_size=N_DRAWN, seed=seed, shuffle=False, limit=N_DRAWN, target=target
+    )
     batch = next(iter(loader.batches(0)))
     encoder.cpu()
     objective.cpu()
-    rebuilt = rebuild(encoder, objective, batch.signal, batch.key)
+    rebuilt = rebuild(encoder, objective, batch)
     channels = [(each.name, each.kind, "SD") for each in store.spec.channels]
     people, hidden = subjects_of(store), rebuilt.hidden.flatten(2).numpy()
     target = rebuilt.target.flatten(2).numpy()
@@ -235,10 +276,11 @@ def conclude(
     channels: dict[str, Any], n_windows: int, n_subjects: int, folder: Path, reporter: Reporter
 ) -> None:
     """Show the errors, channel by channel, beside the trivial ones."""
+    answers = list(next(iter(channels.values()))["answers"])
     rows = [
-        (channel, *(f"{each['answers'][answer]['mse']['value']:.4f}" for answer in ANSWERS))
+        (channel, *(f"{each['answers'][answer]['mse']['value']:.4f}" for answer in answers))
         for channel, each in channels.items()
     ]
-    title = f"hidden patches, mean squared error: {n_windows:,} windows of {n_subjects} subjects"
-    reporter.table(title, ("channel", *ANSWERS), rows)
+    title = f"mean squared error: {n_windows:,} windows of {n_subjects} subjects"
+    reporter.table(title, ("channel", *answers), rows)
     reporter.fact("report", folder / "report.html", "test_metrics.json")

@@ -18,9 +18,11 @@ from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
 from biosig_cli.models.base import Encoder
+from biosig_cli.models.kinds import AnyModel
 from biosig_cli.models.pretrained import Weights, find_weights
-from biosig_cli.models.ttm import TtmConfig
+from biosig_cli.models.ttm import TtmConfig, TtmEncoder
 from biosig_cli.objectives.base import Objective, Pretraining
+from biosig_cli.objectives.kinds import AnyObjective
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.objectives.rhythm import RhythmConfig
 from biosig_cli.services.run_folder import carry_out, make_run
@@ -36,6 +38,13 @@ from biosig_cli.services.training import (
     unfinished,
 )
 
+TRIVIAL = {
+    "zero": "predict zero",
+    "interpolation": "linear interpolation",
+    "low_pass": "slowest waves in as many numbers",
+}
+"""Answers that need no model, by their names in the history."""
+
 
 class PretrainConfig(TrainingConfig):
     """Settings of `biosig pretrain`."""
@@ -48,8 +57,8 @@ class PretrainConfig(TrainingConfig):
     """Channels to use, by name; all of the store if not given."""
     sampling_hz: float | None = Field(None, gt=0)
     """Sampling rate of the windows, where a bare array does not state it."""
-    model: TtmConfig = TtmConfig()
-    objective: MaskedConfig = MaskedConfig()
+    model: AnyModel = TtmConfig()
+    objective: AnyObjective = MaskedConfig()
     rhythm: RhythmConfig = RhythmConfig()
     rhythm_weight: float = Field(0.0, ge=0)
     """What the question for the rhythm under artefacts counts beside that for hidden patches; 0
@@ -114,7 +123,7 @@ def prepare(
         for name in ("train", "val")
     }
     place = choose_place(config, machine, reporter)
-    weights = find_weights(config.model.init_from) if config.model.init_from else None
+    weights = find_start(config.model)
     config = adopt_architecture(config.resolved(place.precision), weights)
     announce_windows(config, stores, reporter)
     trainable = build(config, stores["train"], weights, reporter)
@@ -122,9 +131,20 @@ def prepare(
     content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
     said = describe(config, trainable.encoder, weights) | {"data": data}
     run = make_run("pretrain", config, place, reporter=reporter, describe=said)
-    train, val = (make_loader(config, name, stores[name], place.device) for name in stores)
-    training = Training(trainable, train, val, fitted_plan(config, reporter), run)
-    return Ready(config, training, content)
+    draws_target = getattr(config.objective, "target", "input") != "input"
+    train, val = (
+        make_loader(config, name, store, place.device, target=draws_target)
+        for name, store in stores.items()
+    )
+    plan = fitted_plan(config, reporter)
+    stages = config.objective.stages(plan.epochs, plan.lr)
+    return Ready(config, Training(trainable, train, val, plan, run, stages), content)
+
+
+def find_start(model: AnyModel) -> Weights | None:
+    """Return the weights to start from; None for random ones."""
+    name = model.init_from if isinstance(model, TtmConfig) else None
+    return find_weights(name) if name else None
 
 
 def adopt_architecture(config: PretrainConfig, weights: Weights | None) -> PretrainConfig:
@@ -133,7 +153,7 @@ def adopt_architecture(config: PretrainConfig, weights: Weights | None) -> Pretr
     Raises:
         ConfigError: If another architecture was asked for.
     """
-    if weights is None:
+    if weights is None or not isinstance(config.model, TtmConfig):
         return config
     asked, given = config.model, weights.config
     differing = [
@@ -159,12 +179,13 @@ def build(
         encoder = config.model.build(store.spec)
         source = "random weights"
         if weights is not None:
+            assert isinstance(encoder, TtmEncoder)
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
-        objectives: dict[str, Objective] = {"masked": config.objective.build(encoder)}
+        objectives: dict[str, Objective] = {config.objective.kind: config.objective.build(encoder)}
         if config.rhythm_weight:
             objectives["rhythm"] = config.rhythm.build(encoder)
         trainable = Pretraining(encoder, objectives, {"rhythm": config.rhythm_weight})
-    reporter.fact("encoder", f"ttm, {n_parameters(encoder):,} parameters", source)
+    reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
     for name, objective in objectives.items():
         counts = trainable.weights[name]
         reporter.fact(
@@ -195,16 +216,18 @@ def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) 
 def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) -> None:
     """Say how good the best epoch is beside the trivial answers, and where everything lies."""
     best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
-    msm, zero = best["val_msm"], best["val_zero"]
-    line = best["val_interpolation"]
-    rows = [
-        ("this model", f"{msm:.4f}", f"{msm / zero:.3f}"),
-        ("predict zero", f"{zero:.4f}", "1.000"),
-        ("linear interpolation", f"{line:.4f}", f"{line / zero:.3f}"),
-    ]
-    title = f"hidden patches of {config.data_dir}/val, epoch {result.best_epoch}"
-    reporter.table(title, ("answer", "masked MSE", "of zero"), rows)
-    if msm >= min(zero, line):
+    answers = {"this model": best["val_msm" if "val_msm" in best else "val_mse"]}
+    answers |= {
+        said: best[f"val_{name}"] for name, said in TRIVIAL.items() if f"val_{name}" in best
+    }
+    zero = answers["predict zero"]
+    what = "hidden patches" if "val_msm" in best else "reconstruction"
+    title = f"{what} of {config.data_dir}/val, epoch {result.best_epoch}"
+    rows = [(name, f"{error:.4f}", f"{error / zero:.3f}") for name, error in answers.items()]
+    reporter.table(title, ("answer", "mean squared error", "of zero"), rows)
+    if "val_r" in best:
+        reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
+    if answers.pop("this model") >= min(answers.values()):
         reporter.warn(
             "the encoder is no better than a trivial answer on subjects it has not seen; "
             "it needs more subjects, more windows or longer training"

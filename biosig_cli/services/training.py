@@ -170,6 +170,7 @@ def make_loader(
     *,
     rows: Rows | None = None,
     labels: Sequence[str] = (),
+    target: bool = False,
 ) -> Loader:
     """Return the batches of a split; only those of `train` are shuffled."""
     return Loader(
@@ -179,6 +180,7 @@ def make_loader(
         shuffle=split == "train",
         rows=rows,
         labels=labels,
+        target=target,
         limit=config.limit(split),
         n_workers=config.num_workers,
         pin=device.startswith("cuda"),

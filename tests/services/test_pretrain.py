@@ -17,6 +17,7 @@ from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.train import Training
 from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.objectives.masked import MaskedConfig
+from biosig_cli.services.evaluate import EvaluateConfig, evaluate
 from biosig_cli.services.pretrain import PretrainConfig, PretrainResult, pretrain
 
 QUIET = Reporter(silent=True)
@@ -239,3 +240,29 @@ def test_on_colab_results_go_to_drive_unless_a_folder_is_asked_for(
     assert pretrain(config, QUIET).folder == tmp_path / "drive/biosig/artifacts/pretrain"
     asked = make_config(windows, tmp_path / "run", plan=plan)
     assert pretrain(asked, QUIET).folder == tmp_path / "run"
+
+
+def test_an_autoencoder_is_pretrained_in_two_stages_and_judged(
+    windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objective = {"kind": "reconstruction", "crop_samples": 500, "crops_per_window": 2}
+    settings = {
+        "data_dir": windows,
+        "output_dir": tmp_path / "run",
+        "channels": ["PPG"],
+        "device": "cpu",
+        "model": {"kind": "ppg_autoencoder", "width": 8, "hidden": 16},
+        "objective": objective | {"whole_epochs": 1},
+        "plan": {"epochs": 2, "batch_size": 8, "warmup_epochs": 0},
+    }
+    pretrain(PretrainConfig.parse(settings), Reporter())
+    said = capsys.readouterr().out
+    assert "stage 1 of 2: random crops" in said
+    assert "stage 2 of 2: whole windows" in said
+    assert "slowest waves in as many numbers" in said
+    encoder = load_encoder(tmp_path / "run")
+    assert encoder.embed(torch.zeros(2, 1, 900)).shape == (2, 128)
+    config = EvaluateConfig(checkpoint=(tmp_path / "run",), device="cpu", n_resamples=50)
+    found = evaluate(config, Reporter(silent=True)).metrics["channels"]["PPG"]["answers"]
+    assert set(found) == {"model", "zero", "low_pass"}
+    assert set(found["model"]) == {"mse", "mae", "correlation"}
