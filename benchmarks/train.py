@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import AdamW
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from biosig_cli.core.progress import Reporter
-from biosig_cli.core.runtime import Machine, choose_precision
+from biosig_cli.core.runtime import Machine, Precision, choose_precision
 from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import Loader
 from biosig_cli.engine.draws import window_keys
@@ -87,14 +88,21 @@ def time_bare(size: tuple[int, int], arguments: argparse.Namespace) -> float:
     schedule = make_schedule(optimizer, plan, arguments.steps)
     start_s = time.perf_counter()
     for batch in batches(size[0], arguments):
-        with autocast("cpu", arguments.precision):
-            loss = pretraining(batch).total
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(pretraining.parameters(), plan.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        bare_step(pretraining, optimizer, batch, arguments.precision)
         schedule.step()
     return arguments.batch_size * arguments.steps / (time.perf_counter() - start_s)
+
+
+def bare_step(
+    pretraining: Pretraining, optimizer: AdamW, batch: Batch, precision: Precision
+) -> None:
+    """Take one training step, and do nothing else."""
+    with autocast("cpu", precision):
+        loss = pretraining(batch).total
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(pretraining.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 class ForTrainer(nn.Module):
@@ -178,12 +186,7 @@ def profile_step(size: tuple[int, int], arguments: argparse.Namespace) -> list[t
     optimizer = make_optimizer(pretraining, plan, "cpu")
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for batch in batches(size[0], argparse.Namespace(**vars(arguments) | {"steps": 5})):
-            with autocast("cpu", arguments.precision):
-                loss = pretraining(batch).total
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(pretraining.parameters(), plan.clip_norm)
-            optimizer.step()
-            optimizer.zero_grad()
+            bare_step(pretraining, optimizer, batch, arguments.precision)
     events = sorted(profiler.key_averages(), key=lambda each: -each.self_cpu_time_total)
     total = sum(each.self_cpu_time_total for each in events)
     return [(each.key, each.self_cpu_time_total / total) for each in events[:8]]
