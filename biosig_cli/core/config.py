@@ -104,6 +104,9 @@ def load_config(
     if file is not None:
         _merge(data, section(read_file(find_config(file)), cls))
     _merge(data, parts or {})
+    for path, value in (flags or {}).items():
+        if value is not None and path.endswith(".kind"):
+            _change_kind(data, path.removesuffix(".kind"), value)
     for setting in settings:
         path, equals, value = setting.partition("=")
         if not equals:
@@ -249,6 +252,16 @@ def _put(data: dict[str, Any], path: str, value: Any) -> None:
         data[parent] = dict(child) if isinstance(child, Mapping) else {}
         data = data[parent]
     data[last] = value
+
+
+def _change_kind(data: dict[str, Any], path: str, kind: Any) -> None:
+    """Leave out what a file says of a thing of another kind: its settings are of no use here."""
+    *parents, last = path.split(".")
+    for parent in parents:
+        data = data.get(parent) or {}
+    before = data.get(last)
+    if isinstance(before, Mapping) and before.get("kind", kind) != kind:
+        data[last] = {"kind": kind}
 
 
 def _explain(cls: type[Config], problem: Any) -> str:

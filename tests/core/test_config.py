@@ -80,6 +80,18 @@ def test_part_of_a_nested_config_keeps_the_kind_of_the_default() -> None:
     assert (config.wheel.kind, config.wheel.width) == ("square", 3)
 
 
+def test_a_flag_for_another_kind_leaves_out_what_the_file_says_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path, "wheel: {kind: square, width: 5}")
+    same = load_config(BuildWindowsConfig, file=file, flags={"wheel.kind": "square"})
+    assert same.wheel == WheelConfig(kind="square", width=5)
+    other = load_config(
+        BuildWindowsConfig, file=file, settings=["wheel.width=7"], flags={"wheel.kind": "round"}
+    )
+    assert other.wheel == WheelConfig(kind="round", width=7), "what is set by hand stays"
+    other = load_config(BuildWindowsConfig, file=file, flags={"wheel.kind": "round"})
+    assert other.wheel == WheelConfig(kind="round", width=2)
+
+
 def test_recipe_gives_each_command_its_section_and_the_shared_parts(tmp_path: Path) -> None:
     text = "windows: {step_s: 5}\ndataset: {}\nbuild_windows: {seed: 8}\npretrain: {epochs: 3}"
     config = load_config(BuildWindowsConfig, file=write(tmp_path, text))
