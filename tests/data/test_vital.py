@@ -105,6 +105,7 @@ def test_a_flipped_byte_is_refused(tmp_path):
         (gzip.compress(b"something else"), "does not start with VITA"),
         (gzip.compress(b"VITA"), "damaged"),
     ],
+    ids=["empty", "html", "gzip of something else", "gzip cut short"],  # gzip bytes hold the time
 )
 def test_what_is_no_vital_file_is_refused(tmp_path, content, said):
     (tmp_path / "1.vital").write_bytes(content)
