@@ -23,6 +23,16 @@ Device = Annotated[
 DataDir = Annotated[
     Path | None, Option(help="Folder with the window stores. [default: data/vitaldb_windows]")
 ]
+DataDirs = Annotated[
+    list[Path] | None,
+    Option(
+        help="Folder with window stores, instead of the config's; may be given several times. "
+        "[default: data/vitaldb_windows]"
+    ),
+]
+LoadInMemory = Annotated[
+    bool, Option("--load-in-memory", help="Read all windows at the start, for a slow disk.")
+]
 HashSubjects = Annotated[
     bool, Option("--hash-subjects", help="Pseudonyms for ids. [key: $BIOSIG_SUBJECT_KEY]")
 ]

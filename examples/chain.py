@@ -15,7 +15,8 @@ from biosig_cli.data.store import open_split
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
-from biosig_cli.services.pretrain import PretrainConfig, pretrain
+from biosig_cli.services.pretrain import pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 
 
 def main(recordings: str, out: Path) -> None:
@@ -24,7 +25,9 @@ def main(recordings: str, out: Path) -> None:
     splits = prepare_splits(PrepareSplitsConfig(source=recordings, mode="full", output=out), say)
     windows = build_windows(BuildWindowsConfig(split_file=splits.path, outdir=out / "windows"), say)
     plan = PlanConfig(epochs=5, lr=2e-3, batch_size=32, warmup_epochs=1)
-    config = PretrainConfig(data_dir=windows.outdir, output_dir=out / "run", plan=plan)
+    config = PretrainConfig.parse(
+        {"windows": windows.outdir, "output_dir": out / "run", "plan": plan}
+    )
     run = pretrain(config, say, resume=True)
 
     encoder = load_encoder(run.checkpoint)

@@ -8,7 +8,7 @@ from biosig_cli.core.config import COMMANDS, SHARED, Config, load_config, read_f
 from biosig_cli.services.build_windows import BuildWindowsConfig
 from biosig_cli.services.finetune import FinetuneConfig
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig
-from biosig_cli.services.pretrain import PretrainConfig
+from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.services.smoke import SmokeConfig
 
 SHIPPED = shipped_configs()
@@ -75,4 +75,4 @@ def test_pretraining_recipe_has_the_values_of_the_design() -> None:
         125,
         192,
     )
-    assert (config.objective.mask_ratio, config.objective.stft_weight) == (0.4, 0.3)
+    assert (config.objectives.masked.mask_ratio, config.objectives.masked.stft_weight) == (0.4, 0.3)

@@ -15,6 +15,7 @@ from biosig_cli.flags import (
     Channels,
     ConfigFile,
     DataDir,
+    DataDirs,
     Device,
     DryRun,
     Epochs,
@@ -22,6 +23,7 @@ from biosig_cli.flags import (
     Init,
     Keep,
     LearningRate,
+    LoadInMemory,
     LogEvery,
     Map,
     MaxWindows,
@@ -43,7 +45,7 @@ from biosig_cli.flags import (
 def pretrain(
     config: ConfigFile = None,
     settings: Settings = None,
-    data_dir: DataDir = None,
+    data_dir: DataDirs = None,
     output_dir: OutputDir = None,
     channels: Channels = None,
     mask_ratio: Annotated[float | None, Option(help="Share of patches hidden.")] = None,
@@ -51,9 +53,6 @@ def pretrain(
         str | None, Option(metavar="random|block", help="Single patches, or runs of them.")
     ] = None,
     stft_weight: Annotated[float | None, Option(help="Weight of the spectral loss.")] = None,
-    rhythm_weight: Annotated[
-        float | None, Option(help="Weight of the rhythm under artefacts. [default: 0]")
-    ] = None,
     context_length: Annotated[int | None, Option(help="Samples in a window.")] = None,
     patch_size: Annotated[int | None, Option(help="Samples in a patch.")] = None,
     init_from: Annotated[
@@ -71,6 +70,7 @@ def pretrain(
     device: Device = None,
     precision: Precision = None,
     num_workers: NumWorkers = None,
+    load_in_memory: LoadInMemory = False,
     max_windows: MaxWindows = None,
     log_every: LogEvery = None,
     save_every: SaveEvery = None,
@@ -89,16 +89,20 @@ def pretrain(
     from biosig_cli.core.progress import Reporter
     from biosig_cli.core.runtime import Environment
     from biosig_cli.services.dry_run import dry_run as try_out
-    from biosig_cli.services.pretrain import PretrainConfig, pretrain
+    from biosig_cli.services.pretrain import pretrain
+    from biosig_cli.services.pretrain_config import (
+        PretrainConfig,
+        check_phases_are_addressed,
+        names_stores,
+    )
 
     flags = {
-        "data_dir": data_dir,
+        "windows": [{"store": str(store)} for store in data_dir or ()] or None,
         "output_dir": output_dir,
         "channels": _names(channels),
-        "objective.mask_ratio": mask_ratio,
-        "objective.mask_type": mask_type,
-        "objective.stft_weight": stft_weight,
-        "rhythm_weight": rhythm_weight,
+        "objectives.masked.mask_ratio": mask_ratio,
+        "objectives.masked.mask_type": mask_type,
+        "objectives.masked.stft_weight": stft_weight,
         "model.context_length": context_length,
         "model.patch_size": patch_size,
         "model.init_from": init_from,
@@ -118,15 +122,22 @@ def pretrain(
         "save_every": save_every,
         "keep": keep,
         "tensorboard": tensorboard or None,
+        "load_in_memory": load_in_memory or None,
         "fast": fast or None,
     }
+    # What a flag says of windows and plan is so in every phase, also in one with its own.
+    of_phases = {f"phases.*.{n}": v for n, v in flags.items() if n.startswith(("windows", "plan"))}
     loaded = load_config(
         PretrainConfig,
         file=_config_of_run(config, output_dir, resume=resume or resume_anyway),
         settings=settings or (),
         environment=Environment().values("device", "precision", "num_workers"),
-        flags=flags,
+        flags=flags | of_phases,
     )
+    check_phases_are_addressed(loaded, flags)
+    if data_dir and config and names_stores(config):
+        stores = ", ".join(map(str, data_dir))
+        Reporter().say(f"--data-dir: {stores} instead of the stores that {config} names")
     if dry_run:
         try_out(loaded, Reporter(), resume=resume or resume_anyway)
     else:

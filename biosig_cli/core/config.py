@@ -124,7 +124,10 @@ def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
     A recipe serves several commands: a key that is a command's name holds that command's
     settings, and the shared parts go to the commands that read recordings.
     """
-    is_recipe = any(key in data for key in (*COMMANDS, "sets", "windows", "dataset"))
+    # A recipe describes windows; what trains on some lists their stores under that name.
+    is_recipe = any(
+        isinstance(data.get(key), Mapping) for key in (*COMMANDS, "sets", "windows", "dataset")
+    )
     foreign = set(COMMANDS) | (set(SHARED) - set(cls.recipe_parts) if is_recipe else set())
     own = {key: value for key, value in data.items() if key not in foreign}
     return own | (data.get(command_of(cls)) or {})
@@ -246,12 +249,15 @@ def _merge(base: dict[str, Any], update: Mapping[str, Any]) -> None:
 
 
 def _put(data: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        child = data.get(parent)
-        data[parent] = dict(child) if isinstance(child, Mapping) else {}
-        data = data[parent]
-    data[last] = value
+    """Set the value at a dotted path; a `*` in it stands for every key there is."""
+    first, _, rest = path.partition(".")
+    for key in list(data) if first == "*" else [first]:
+        if rest:
+            child = data.get(key)
+            data[key] = dict(child) if isinstance(child, Mapping) else {}
+            _put(data[key], rest, value)
+        else:
+            data[key] = value
 
 
 def _change_kind(data: dict[str, Any], path: str, kind: Any) -> None:

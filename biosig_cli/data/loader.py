@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -107,17 +108,8 @@ class Loader:
             start: Number of the first batch.
             cut: Cuts the rows of a batch into those of several, as the training loop asks for.
         """
-        dataset = _Reader(self, epoch if self.shuffle else 0)
-        whole = self.plan(epoch)[start:]
-        yield from DataLoader(
-            dataset,
-            sampler=whole if cut is None else [rows for batch in whole for rows in cut(batch)],
-            batch_size=None,
-            num_workers=self.n_workers,
-            pin_memory=self.pin,
-            # Each epoch would otherwise take a number from those that dropout draws.
-            generator=torch.Generator(),
-        )
+        portions = [Portion(0, epoch, rows) for rows in self.plan(epoch)[start:]]
+        return read_ahead([self], portions, cut)
 
     def describe(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Return the record, the subject and the start of each window, where they are stated."""
@@ -137,20 +129,61 @@ def spread(n_windows: int, limit: int | None) -> Rows:
     return np.arange(limit) * n_windows // limit
 
 
+@dataclass(frozen=True)
+class Portion:
+    """What is to be read as one batch.
+
+    Attributes:
+        part: Which of several loaders has the windows.
+        epoch: Which pass over its windows this is.
+        rows: (n,) rows of its store.
+    """
+
+    part: int
+    epoch: int
+    rows: Rows
+
+
+def read_ahead(
+    loaders: Sequence[Loader],
+    portions: Sequence[Portion],
+    cut: Cut | None = None,
+    starts: Sequence[int] = (0,),
+) -> Iterator[Batch]:
+    """Yield a batch for each of `portions`, or for each piece that `cut` makes of them.
+
+    Args:
+        loaders: Those that the portions are of; the first says how many processes read.
+        portions: What to read, in order.
+        cut: Cuts the rows of a batch into those of several.
+        starts: By loader, what the rows of its windows count from in all of them together.
+    """
+    if cut is not None:
+        portions = [replace(each, rows=rows) for each in portions for rows in cut(each.rows)]
+    yield from DataLoader(
+        _Reader(loaders, starts),
+        sampler=portions,
+        batch_size=None,
+        num_workers=loaders[0].n_workers,
+        pin_memory=loaders[0].pin,
+        # Each epoch would otherwise take a number from those that dropout draws.
+        generator=torch.Generator(),
+    )
+
+
 class _Reader(Dataset[Batch]):
-    """Reads one batch at a time; an item is a batch, its index is the batch's rows."""
+    """Reads one batch at a time; an item is a batch, its index is a portion."""
 
-    def __init__(self, loader: Loader, epoch: int) -> None:
-        self.store, self.labels, self.has_target = loader.store, loader.labels, loader.target
-        self.seed, self.epoch = loader.seed, epoch
+    def __init__(self, loaders: Sequence[Loader], starts: Sequence[int]) -> None:
+        self.loaders, self.starts = loaders, starts
 
-    def __getitem__(self, rows: Rows | Sequence[int]) -> Batch:
-        rows = np.asarray(rows, dtype=np.int64)
-        window = torch.from_numpy(rows)
+    def __getitem__(self, portion: Portion) -> Batch:
+        loader, rows = self.loaders[portion.part], np.asarray(portion.rows, np.int64)
+        window = torch.from_numpy(rows + self.starts[portion.part])
         return Batch(
-            torch.from_numpy(self.store.read(rows)),
+            torch.from_numpy(loader.store.read(rows)),
             window,
-            window_keys(self.seed, self.epoch, window),
-            {name: torch.from_numpy(values[rows]) for name, values in self.labels.items()},
-            torch.from_numpy(self.store.read_target(rows)) if self.has_target else None,
+            window_keys(loader.seed, portion.epoch if loader.shuffle else 0, window),
+            {name: torch.from_numpy(values[rows]) for name, values in loader.labels.items()},
+            torch.from_numpy(loader.store.read_target(rows)) if loader.target else None,
         )

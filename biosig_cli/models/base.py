@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -71,3 +72,10 @@ class Encoder(nn.Module, ABC):
 
 class ModelConfig(Config):
     """Base of the settings that build an encoder."""
+
+    free: ClassVar[frozenset[str]] = frozenset(("init_from", "dropout"))
+    """Settings that need not be those of the weights that an encoder starts from."""
+
+    init_from: str | None = None
+    """Weights to start from: a run, or for a TTM a folder or a hub id with @revision as well;
+    random if not given."""

@@ -11,7 +11,9 @@ from torch import Tensor
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, lineage, load_checkpoint
+from biosig_cli.models.base import Encoder
 from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
+from biosig_cli.models.kinds import AnyModel, read_model
 from biosig_cli.models.ttm import OWN_PARAMETERS, TtmConfig, TtmEncoder
 from biosig_cli.models.weights import LoadReport, load_weights
 from biosig_cli.signal.spec import SignalSpec
@@ -27,12 +29,13 @@ class Released:
     sha256: str
     lineage: tuple[Mapping[str, Any], ...] = ()
 
-    def load_into(self, encoder: TtmEncoder) -> LoadReport:
-        """Fill the backbone of `encoder`; what it adds to a TTM stays as it is.
+    def load_into(self, encoder: Encoder) -> LoadReport:
+        """Fill the backbone of `encoder`, a TTM; what it adds to one stays as it is.
 
         Raises:
             CheckpointError: If a single backbone tensor is not matched.
         """
+        assert isinstance(encoder, TtmEncoder)
         weights = {f"backbone.{name}": tensor for name, tensor in self.backbone.items()}
         own = [name for name in encoder.state_dict() if name.startswith(OWN_PARAMETERS)]
         report = load_weights(encoder, weights, source=self.source, created=own)
@@ -58,7 +61,7 @@ class Trained:
             `sha256` and `data`.
     """
 
-    config: TtmConfig
+    config: AnyModel
     encoder: Mapping[str, Tensor]
     spec: SignalSpec
     source: str
@@ -67,7 +70,7 @@ class Trained:
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
     """What the objectives owned; empty for a run that had none."""
 
-    def load_into(self, encoder: TtmEncoder) -> LoadReport:
+    def load_into(self, encoder: Encoder) -> LoadReport:
         """Fill `encoder`, which has the same channels.
 
         Raises:
@@ -116,15 +119,12 @@ def read_trained(path: Path, source: str) -> Trained:
     """Return the encoder of a run, from its folder or one of its checkpoints.
 
     Raises:
-        CheckpointError: If there is none, it is damaged, or of another family.
+        CheckpointError: If there is none, it is damaged, or of an unknown family.
     """
     content = load_checkpoint(path)
-    settings = content["model_config"]
-    if settings.get("kind") != "ttm":
-        raise CheckpointError(f"{source} holds a model of kind {settings.get('kind')!r}, not ttm")
     digest = sha256(find_checkpoint(path))
     return Trained(
-        config=TtmConfig.parse(settings),
+        config=read_model(content["model_config"], source),
         encoder=content["encoder_state_dict"],
         spec=SignalSpec.parse(content["spec"]),
         source=source,

@@ -55,8 +55,6 @@ class TtmConfig(ModelConfig):
     divides what a layer adds by its width: from scratch, training is much slower with them."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of activations dropped; 0 while pretraining, where it costs a third of a step."""
-    init_from: str | None = None
-    """Weights to start from: a folder, a hub id with @revision, or a run; random if not given."""
 
     @model_validator(mode="after")
     def _patches_fill_the_context(self) -> Self:

@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from biosig_cli.core.config import Config
@@ -13,8 +15,28 @@ from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
 
 
-class ObjectiveConfig(Config):
+class ObjectiveConfig(Config, ABC):
     """Base of the settings that build an objective."""
+
+    hides: ClassVar[bool] = False
+    """Whether it hides something from the encoder."""
+    judged: ClassVar[str]
+    """The figure that says how good the answers are, such as `mse`; less is better."""
+    measure: ClassVar[str]
+    """What that figure is called in words."""
+    trivial: ClassVar[Mapping[str, str]]
+    """Of answers that need no model, the figures and what they are called in words."""
+
+    weight: float = Field(1.0, ge=0)
+    """What its loss counts beside that of the others; 0 leaves it out."""
+
+    @abstractmethod
+    def build(self, encoder: Encoder) -> "Objective":
+        """Return the objective for `encoder`.
+
+        Raises:
+            ConfigError: If this encoder can't be asked that.
+        """
 
     def stages(self, epochs: int, lr: float) -> list[Stage]:
         """Return the stages of a training of `epochs`; none where all of it is alike."""

@@ -57,7 +57,7 @@ class MultiResolutionStft(nn.Module):
             raise ConfigError(
                 f"STFT window {max(too_long)} is longer than the signal of {n_samples} samples",
                 hint=f"the largest power of two that fits is {fitting}: "
-                f"--set objective.n_ffts=[{fitting // 4},{fitting // 2},{fitting}]",
+                f"--set objectives.masked.n_ffts=[{fitting // 4},{fitting // 2},{fitting}]",
             )
         self.n_ffts = tuple(n_ffts)
         for n_fft in n_ffts:

@@ -1,10 +1,73 @@
-"""Every kind of question that a config may name as the main one."""
+"""Every question that a config may put to an encoder, each with what it counts."""
 
-from typing import Annotated
+from typing import Self
 
-from pydantic import Field
+from pydantic import model_validator
 
+from biosig_cli.core.config import Config
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.engine.stages import Stage
+from biosig_cli.models.base import Encoder
+from biosig_cli.objectives.base import ObjectiveConfig, Pretraining
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.objectives.reconstruction import ReconstructionConfig
+from biosig_cli.objectives.rhythm import RhythmConfig
 
-AnyObjective = Annotated[MaskedConfig | ReconstructionConfig, Field(discriminator="kind")]
+
+class ObjectivesConfig(Config):
+    """What is asked of an encoder; their losses are summed, each times its `weight`."""
+
+    masked: MaskedConfig | None = None
+    """Hidden patches, asked back."""
+    rhythm: RhythmConfig | None = None
+    """The rhythm of the heart under artefacts."""
+    reconstruction: ReconstructionConfig | None = None
+    """The window, drawn again from the few numbers that an autoencoder keeps."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if not self.asked:
+            known = ", ".join(type(self).model_fields)
+            raise ValueError(f"nothing is asked: give one of {known} a weight above 0")
+        return self
+
+    @property
+    def asked(self) -> dict[str, ObjectiveConfig]:
+        """The objectives that count, by name."""
+        each = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: config for name, config in each.items() if config and config.weight > 0}
+
+    @property
+    def hides(self) -> bool:
+        """Whether something is hidden from the encoder."""
+        return any(config.hides for config in self.asked.values())
+
+    @property
+    def draws_target(self) -> bool:
+        """Whether the denoised twins of windows are needed."""
+        return self.reconstruction is not None and self.reconstruction.target != "input"
+
+    def build(self, encoder: Encoder) -> Pretraining:
+        """Return the encoder with what is asked of it.
+
+        Raises:
+            ConfigError: If the encoder can't be asked that.
+        """
+        objectives = {name: config.build(encoder) for name, config in self.asked.items()}
+        weights = {name: config.weight for name, config in self.asked.items()}
+        return Pretraining(encoder, objectives, weights)
+
+    def stages(self, epochs: int, lr: float) -> list[Stage]:
+        """Return the stages of a training of `epochs`; one where all of it is alike.
+
+        Raises:
+            ConfigError: If two objectives want stages of their own.
+        """
+        each = {name: config.stages(epochs, lr) for name, config in self.asked.items()}
+        staged = {name: stages for name, stages in each.items() if stages}
+        if len(staged) > 1:
+            raise ConfigError(
+                f"{' and '.join(staged)} both divide the training into stages of their own",
+                hint="ask them in two phases",
+            )
+        return next(iter(staged.values()), [Stage("training", epochs, lr)])

@@ -1,7 +1,7 @@
 """Masked signal modelling: hide patches of a window, ask for them back."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -20,7 +20,14 @@ from biosig_cli.objectives.masks import MaskType, block_mask, n_hidden, random_m
 class MaskedConfig(ObjectiveConfig):
     """How much is hidden, and how the answer is judged."""
 
-    kind: Literal["masked"] = "masked"
+    hides: ClassVar[bool] = True
+    judged: ClassVar[str] = "msm"
+    measure: ClassVar[str] = "mean squared error"
+    trivial: ClassVar[Mapping[str, str]] = {
+        "zero": "predict zero",
+        "interpolation": "linear interpolation",
+    }
+
     mask_ratio: float = Field(0.4, gt=0, lt=1)
     """Share of patches hidden."""
     mask_type: MaskType = "random"

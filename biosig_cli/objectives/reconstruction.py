@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,13 @@ AUGMENTING = 1000
 class ReconstructionConfig(ObjectiveConfig):
     """What is to be drawn, and how the drawing is judged."""
 
-    kind: Literal["reconstruction"] = "reconstruction"
+    judged: ClassVar[str] = "mse"
+    measure: ClassVar[str] = "mean squared error"
+    trivial: ClassVar[Mapping[str, str]] = {
+        "zero": "predict zero",
+        "low_pass": "slowest waves in as many numbers",
+    }
+
     mse_weight: float = Field(0.5, ge=0)
     """Weight of the mean squared error."""
     ssim_weight: float = Field(0.3, ge=0)
@@ -80,7 +86,8 @@ class ReconstructionConfig(ObjectiveConfig):
             raise ConfigError(
                 "reconstruction needs an encoder that keeps a small part of what it sees; "
                 f"{type(encoder).__name__} keeps more than there is",
-                hint="give model.kind=ppg_autoencoder, or objective.kind=masked for this encoder",
+                hint="give model.kind=ppg_autoencoder, or ask for hidden patches instead "
+                "(objectives.masked)",
             )
         for n_samples in (encoder.spec.n_samples, self.crop_samples or encoder.spec.n_samples):
             waves_between(n_samples, encoder.spec.sampling_hz, self.band_hz)
@@ -175,7 +182,7 @@ class Reconstruction(Objective):
             raise DataError(
                 "the denoised windows that are to be drawn are not in the store",
                 hint="build them: `biosig build-windows --denoise`, or ask for the windows "
-                "themselves: --set objective.target=input",
+                "themselves: --set objectives.reconstruction.target=input",
             )
         return batch.target
 

@@ -4,7 +4,8 @@ The answer is a probability for each rate, so that an encoder learns when it can
 it is tells good windows from bad ones before it has seen a single label.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -29,7 +30,10 @@ SPEED, DAMAGE = 101, 102
 class RhythmConfig(ObjectiveConfig):
     """How windows are damaged, and what is asked of them."""
 
-    kind: Literal["rhythm"] = "rhythm"
+    judged: ClassVar[str] = "rhythm"
+    measure: ClassVar[str] = "cross-entropy"
+    trivial: ClassVar[Mapping[str, str]] = {"rhythm_even": "every rate alike"}
+
     snr_db: tuple[float, float] = (-15.0, 25.0)
     """Range of the power of the signal against that of the artefact."""
     clean_share: float = Field(0.15, ge=0, lt=1)
@@ -53,7 +57,7 @@ class RhythmConfig(ObjectiveConfig):
         if "ppg" not in kinds:
             raise ConfigError(
                 f"the rhythm is that of a PPG, and there is none: {', '.join(encoder.spec.names)}",
-                hint="pretrain without it: --rhythm-weight 0",
+                hint="pretrain without it: --set objectives.rhythm.weight=0",
             )
         return Rhythm(encoder, self, pulse=kinds.index("ppg"))
 

@@ -1,5 +1,6 @@
 """The curves of a training, drawn."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,37 +9,67 @@ from matplotlib.figure import Figure
 
 from biosig_cli.core.artifacts import atomic_path
 
-TRIVIAL = {"zero": "predict zero", "interpolation": "linear interpolation"}
+TRIVIAL = {
+    "zero": "predict zero",
+    "interpolation": "linear interpolation",
+    "low_pass": "slowest waves",
+    "rhythm_even": "every rate alike",
+    "rhythm_floor": "lowest possible",
+}
+"""Answers that need no model, drawn as lines beside those of the model."""
+OF_FIGURE = {
+    "msm": ("zero", "interpolation"),
+    "mse": ("zero", "low_pass"),
+    "rhythm": ("rhythm_even", "rhythm_floor"),
+}
+N_COLUMNS = 4
 
 
 def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
     """Draw every figure of `history` over epochs, training and validation, into a PNG at `path`."""
     both = [name.partition("_")[2] for name in history if name.startswith(("train_", "val_"))]
     names = [name for name in dict.fromkeys(both) if name not in TRIVIAL]
-    figure = Figure(figsize=(4.2 * (len(names) + 1), 3.4), layout="constrained")
-    axes = figure.subplots(1, len(names) + 1)
+    n_columns = min(N_COLUMNS, len(names) + 1)
+    n_rows = math.ceil((len(names) + 1) / n_columns)
+    figure = Figure(figsize=(4.2 * n_columns, 3.4 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).flatten()
     epochs = history["epoch"]
     for axis, name in zip(axes, names, strict=False):
         for split, color in (("train", "tab:blue"), ("val", "tab:orange")):
             if f"{split}_{name}" in history:
                 axis.plot(epochs, history[f"{split}_{name}"], ".-", color=color, label=split)
-        if name == "msm":
-            _draw_trivial(axis, history)
+        _draw_trivial(axis, name, history)
         axis.set(title=name, xlabel="epoch")
         axis.legend(frameon=False, fontsize="small")
-    axes[-1].plot(epochs, history["lr"], ".-", color="tab:gray")
-    axes[-1].set(title="learning rate", xlabel="epoch")
-    for axis in axes:
+    axes[len(names)].plot(epochs, history["lr"], ".-", color="tab:gray")
+    axes[len(names)].set(title="learning rate", xlabel="epoch")
+    for axis in axes[: len(names) + 1]:
         axis.grid(alpha=0.25)
         axis.set_ylim(bottom=0)
+        axis.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axis.spines[["top", "right"]].set_visible(False)
+        for epoch in _first_epochs(history)[1:]:
+            axis.axvline(epoch - 0.5, color="tab:gray", linewidth=0.8)
+    for axis in axes[len(names) + 1 :]:
+        axis.set_axis_off()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
 
 
-def _draw_trivial(axis: Axes, history: Mapping[str, list[float]]) -> None:
-    for name, label in TRIVIAL.items():
-        values = history.get(f"val_{name}")
-        if values:
-            axis.axhline(values[-1], linestyle="--", color="tab:gray", alpha=0.7)
-            axis.annotate(label, (1, values[-1]), fontsize="x-small", va="bottom")
+def _first_epochs(history: Mapping[str, list[float]]) -> list[float]:
+    """Return the epoch that each phase begins with."""
+    phases = history.get("phase", [])
+    return [history["epoch"][phases.index(number)] for number in dict.fromkeys(phases)]
+
+
+def _draw_trivial(axis: Axes, figure: str, history: Mapping[str, list[float]]) -> None:
+    for name in OF_FIGURE.get(figure, ()):
+        known = [
+            (epoch, value)
+            for epoch, value in zip(history["epoch"], history.get(f"val_{name}", []), strict=False)
+            if math.isfinite(value)
+        ]
+        if known:
+            epochs, values = zip(*known, strict=True)
+            axis.plot(epochs, values, "--", color="tab:gray", alpha=0.7)
+            axis.annotate(TRIVIAL[name], (epochs[0], values[-1]), fontsize="x-small", va="bottom")

@@ -13,7 +13,7 @@ from biosig_cli.engine.trial import Trial, TriedStage, try_out
 from biosig_cli.report.terminal import align
 from biosig_cli.services import finetune, pretrain
 from biosig_cli.services.finetune import FinetuneConfig
-from biosig_cli.services.pretrain import PretrainConfig
+from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.services.training import TrainingConfig
 
 SCALE_WINDOWS, SCALE_EPOCHS = 1_000_000, 100

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from biosig_cli.core.artifacts import FORMAT, provenance, write_json
@@ -20,9 +19,8 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.objectives.distances import interpolate
-from biosig_cli.objectives.kinds import AnyObjective
-from biosig_cli.objectives.masked import Masked
-from biosig_cli.objectives.reconstruction import Reconstruction
+from biosig_cli.objectives.masked import Masked, MaskedConfig
+from biosig_cli.objectives.reconstruction import Reconstruction, ReconstructionConfig
 from biosig_cli.objectives.similarity import low_pass
 from biosig_cli.report.evaluation_material import DrawnReconstruction, Material
 from biosig_cli.report.reconstruction_page import write_reconstruction_page
@@ -54,7 +52,7 @@ def evaluate_reconstruction(
         LeakageError: If the encoder saw someone in the test split.
     """
     objective = open_objective(model)
-    data_dir = config.data_dir or Path(model.content["config"]["data_dir"])
+    data_dir = config.data_dir or Path(model.content["config"]["windows"][0]["store"])
     store = open_for_scoring(
         data_dir,
         config.split,
@@ -109,6 +107,11 @@ def evaluate_reconstruction(
 
 
 Drawing = Masked | Reconstruction
+DRAWING: dict[str, type[MaskedConfig | ReconstructionConfig]] = {
+    "masked": MaskedConfig,
+    "reconstruction": ReconstructionConfig,
+}
+"""Objectives that draw windows, by name."""
 
 
 def open_objective(model: Candidate) -> Drawing:
@@ -117,17 +120,18 @@ def open_objective(model: Candidate) -> Drawing:
     Raises:
         CheckpointError: If the checkpoint holds none.
     """
-    settings = model.content["config"].get("objective")
+    settings = model.content["config"].get("objectives") or {}
     weights = model.content.get("decoder_state_dict")
-    if not settings or not weights:
+    drawing = [name for name in DRAWING if settings.get(name)]
+    if not drawing or not weights:
         raise CheckpointError(
             f"{model.path} holds no decoder, so nothing can be reconstructed",
             hint="give the run of `biosig pretrain` itself, or probe this encoder for a label: "
             "--label NAME --data-dir FOLDER",
         )
-    asked: AnyObjective = TypeAdapter(AnyObjective).validate_python(settings)
+    asked = DRAWING[drawing[0]].parse(settings[drawing[0]])
     objective = asked.build(model.encoder)
-    load_weights(objective, owned_by(asked.kind, weights), source=f"{model.path} (decoder)")
+    load_weights(objective, owned_by(drawing[0], weights), source=f"{model.path} (decoder)")
     return objective.eval()
 
 

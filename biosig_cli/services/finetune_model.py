@@ -222,7 +222,7 @@ def load_reader(head: RhythmHead, parent: Weights) -> None:
             f"{parent.source} was not asked for the rhythm while pretraining, so there is nothing "
             "that the head could read with",
             hint="choose another head, such as --head linear; or pretrain with a PPG and "
-            "--rhythm-weight 1 (--config ssl_pretrain_rhythm)",
+            "--config ssl_pretrain_rhythm",
         )
     load_weights(head.reader, reader, source=f"{parent.source} (rhythm)")
 

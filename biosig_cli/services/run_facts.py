@@ -69,7 +69,8 @@ class PastRun:
     @property
     def n_planned(self) -> int:
         """Epochs that it may take."""
-        return int((self.config.get("plan") or {}).get("epochs", 0))
+        parts = (self.config.get("phases") or {}).values() or [self.config]
+        return sum(int((part.get("plan") or {}).get("epochs", 0)) for part in parts)
 
     @property
     def monitor(self) -> str:
@@ -119,7 +120,9 @@ class PastRun:
         """The command that goes on with it; empty where there is nothing to go on with."""
         if self.state not in ("unfinished", "damaged") or self.is_finished or not self.config:
             return ""
-        return f"biosig {self.command} --output-dir {self.folder} --resume"
+        # A phase is resumed with the run that it is a part of.
+        whole = self.folder.parent if (self.folder.parent / CONFIG).exists() else self.folder
+        return f"biosig {self.command} --output-dir {whole} --resume"
 
 
 def find_runs(folder: Path) -> list[PastRun]:
@@ -162,22 +165,24 @@ def _read(folder: Path) -> PastRun:
             found[name] = read_json(folder / name)
         except DataError:
             problems.append(f"{name} can't be read")
+    # A run with phases has weights of its own only when the last one is done.
+    has_weights = HISTORY in found and not found.get(CONFIG, {}).get("phases")
     return PastRun(
         folder=folder,
         config=found.get(CONFIG, {}),
         manifest=found.get(MANIFEST, {}),
         history=found.get(HISTORY, {}),
         newest=next(_last_lines(folder / METRICS), {}),
-        problems=(*problems, *_broken_weights(folder, found.get(HISTORY, {}))),
+        problems=(*problems, *_broken_weights(folder, has_weights=has_weights)),
         is_running=is_held(folder / METRICS),
     )
 
 
-def _broken_weights(folder: Path, history: dict[str, Any]) -> Iterator[str]:
+def _broken_weights(folder: Path, *, has_weights: bool) -> Iterator[str]:
     """Yield what is wrong with the checkpoints, as far as can be seen without reading them."""
     files = sorted(folder.glob("[!.]*.pt"))
     yield from (f"{file.name} is not whole" for file in files if not zipfile.is_zipfile(file))
-    if history and not files:
+    if has_weights and not files:
         yield "its checkpoints are gone"
 
 

@@ -16,13 +16,23 @@ from biosig_cli.services.training import Place, TrainingConfig
 PACKAGES = ("torch", "granite-tsfm", "numpy", "transformers", "scikit-learn")
 
 
-def make_run(command: str, config: TrainingConfig, place: Place, **rest: Any) -> Run:
-    """Return where and how the training of a command runs; `rest` are other fields of `Run`."""
+def make_run(
+    command: str, config: TrainingConfig, place: Place, *, of: Path | None = None, **rest: Any
+) -> Run:
+    """Return where and how the training of a command runs.
+
+    Args:
+        command: The command.
+        config: Its settings.
+        place: Where it computes.
+        of: Folder of the run that this is a phase of, which is what is resumed.
+        rest: Other fields of `Run`.
+    """
     return Run(
         folder=config.output_dir,
         device=place.device,
         precision=place.precision,
-        how_to_resume=f"biosig {command} --output-dir {config.output_dir} --resume",
+        how_to_resume=f"biosig {command} --output-dir {of or config.output_dir} --resume",
         log_every=config.log_every,
         save_every=config.save_every,
         keep=config.keep,

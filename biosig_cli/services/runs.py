@@ -76,6 +76,7 @@ def show_run(path: Path, reporter: Reporter) -> PastRun:
     if "windows_per_s" in run.newest:
         reporter.fact("speed", _speed(run), f"{run.newest['memory_gb']:.1f} GB at the peak")
     _show_settings(run, reporter)
+    show_phases(run, reporter)
     _show_curves(run, reporter)
     if run.how_to_resume:
         reporter.say(f"go on: {run.how_to_resume}")
@@ -117,7 +118,8 @@ def _show_settings(run: PastRun, reporter: Reporter) -> None:
     rows = [
         (key, _said(value), _said(default.get(key)))
         for key, value in flat(run.config).items()
-        if value != default.get(key) and key not in IDENTITY
+        # What a phase has of its own, `runs show` says of the phase.
+        if value != default.get(key) and key not in IDENTITY and not key.startswith("phases.")
     ]
     if rows:
         title = "settings that are not the default"
@@ -126,10 +128,27 @@ def _show_settings(run: PastRun, reporter: Reporter) -> None:
         reporter.say("all settings are the defaults")
 
 
+def show_phases(run: PastRun, reporter: Reporter) -> None:
+    """Say what each finished phase of a run reached, if it has phases."""
+    told = run.manifest.get("phases") or []
+    rows = [
+        (
+            phase["name"],
+            f"{phase['best_epoch']} of {phase['epochs']}",
+            f"val_{phase['monitor']} {phase['best']:.4f}",
+            duration(phase["duration_s"]),
+            str(run.folder / phase["folder"]),
+        )
+        for phase in told
+    ]
+    if rows:
+        reporter.show(align(("phase", "best epoch", "best", "took", "folder"), rows))
+
+
 def _config_of(command: str) -> type[Config] | None:
     """Return the settings of a command; only here is torch loaded, with the command."""
     if command == "pretrain":
-        from biosig_cli.services.pretrain import PretrainConfig
+        from biosig_cli.services.pretrain_config import PretrainConfig
 
         return PretrainConfig
     if command == "finetune":

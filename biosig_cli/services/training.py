@@ -139,16 +139,23 @@ def announce_windows(
     config: TrainingConfig, stores: Mapping[str, WindowStore], reporter: Reporter
 ) -> None:
     """Say how many windows of how many subjects each split has."""
-    for name, store in stores.items():
-        n_used = min(len(store), config.limit(name) or len(store))
-        of = f" of {len(store):,}" if n_used < len(store) else ""
-        whose = f"{len(store.subjects)} subjects" if store.subjects else "subjects not stated"
-        reporter.fact(name, f"{n_used:,} windows{of}", whose)
-        if name == "train" and n_used < config.plan.batch_size:
-            reporter.warn(
-                f"{n_used} windows are fewer than a batch of {config.plan.batch_size}: "
-                "they are one batch"
-            )
+    for split, store in stores.items():
+        announce_store(config, split, store, reporter)
+
+
+def announce_store(
+    config: TrainingConfig, split: str, store: WindowStore, reporter: Reporter, where: str = ""
+) -> None:
+    """Say how many windows of how many subjects are used of a store."""
+    n_used = min(len(store), config.limit(split) or len(store))
+    of = f" of {len(store):,}" if n_used < len(store) else ""
+    whose = f"{len(store.subjects)} subjects" if store.subjects else "subjects not stated"
+    reporter.fact(split, f"{n_used:,} windows{of}{where}", whose)
+    if split == "train" and n_used < config.plan.batch_size:
+        reporter.warn(
+            f"{n_used} windows are fewer than a batch of {config.plan.batch_size}: "
+            "they are one batch"
+        )
 
 
 def fitted_plan(config: TrainingConfig, reporter: Reporter) -> PlanConfig:
@@ -233,16 +240,38 @@ def _unfinished(
     if content is not None:
         before |= {f"{name} windows": part["digest"] for name, part in content["data"].items()}
         now |= {f"{name} windows": part["digest"] for name, part in data.items()}
-    changed = differences(
-        {name: value for name, value in before.items() if name not in FREE_ON_RESUME},
-        {name: value for name, value in now.items() if name not in FREE_ON_RESUME},
-    )
+    refuse_changes(before, now, config.output_dir, reporter, anyway=anyway)
+    return content
+
+
+def refuse_changes(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    folder: Path,
+    reporter: Reporter,
+    *,
+    anyway: bool,
+) -> None:
+    """Refuse settings that would make another run of the one in `folder`, or only warn of them.
+
+    Raises:
+        ConfigError: With a line for each setting that differs.
+    """
+    changed = differences(_that_count(before), _that_count(now))
     if changed and not anyway:
         raise ConfigError(
-            f"{config.output_dir} holds a run with other settings:\n" + "\n".join(changed),
+            f"{folder} holds a run with other settings:\n" + "\n".join(changed),
             hint="resume with the settings and windows it had, or choose another --output-dir; "
             "--resume-anyway goes on all the same",
         )
     if changed:
         reporter.warn("the run had other settings:\n" + "\n".join(changed))
-    return content
+
+
+def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that can change a number; of stores, not where they lie."""
+    kept = {name: value for name, value in settings.items() if name not in FREE_ON_RESUME}
+    if isinstance(kept.get("windows"), list):
+        kept["windows"] = [store.get("share") for store in kept["windows"]]
+    phases = kept.get("phases") or {}
+    return kept | {"phases": {name: _that_count(phase) for name, phase in phases.items()}}

@@ -9,7 +9,8 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.services import split_store
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
-from biosig_cli.services.pretrain import PretrainConfig, pretrain
+from biosig_cli.services.pretrain import pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 from tests.recordings import write_case
 from tests.stores import cut, spec_of, write_store
 
@@ -38,7 +39,7 @@ def encoder_run(windows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """The run of a small encoder, pretrained on PPG + ECG for an epoch."""
     folder = tmp_path_factory.mktemp("encoder") / "run"
     plan = {"epochs": 1, "batch_size": 16, "warmup_epochs": 0}
-    settings = {"data_dir": windows, "output_dir": folder, "model": SMALL, "plan": plan}
+    settings = {"windows": windows, "output_dir": folder, "model": SMALL, "plan": plan}
     pretrain(PretrainConfig.parse(settings | {"device": "cpu"}), Reporter(silent=True))
     return folder
 

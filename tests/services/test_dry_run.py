@@ -10,7 +10,8 @@ from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.services.dry_run import dry_run
 from biosig_cli.services.finetune import FinetuneConfig
-from biosig_cli.services.pretrain import PretrainConfig, pretrain
+from biosig_cli.services.pretrain import pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 from tests.services.conftest import SMALL
 
 QUIET = Reporter(silent=True)
@@ -30,16 +31,18 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("torch"))
 
 
-def settings(windows: Path, folder: Path, **more: Any) -> dict[str, Any]:
+def settings(folder: Path, **more: Any) -> dict[str, Any]:
     plan = {"epochs": 4, "batch_size": 8, "warmup_epochs": 0}
-    base = {"data_dir": windows, "output_dir": folder, "plan": plan}
+    base = {"output_dir": folder, "plan": plan}
     return base | {"device": "cpu", "precision": "fp32"} | more
 
 
 def test_pretraining_is_tried_and_nothing_is_written(
     windows: Path, tmp_path: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = PretrainConfig.parse(settings(windows, tmp_path / "run", model=SMALL, save_every=2))
+    config = PretrainConfig.parse(
+        settings(tmp_path / "run", windows=windows, model=SMALL, save_every=2)
+    )
     found = dry_run(config, Reporter())
     said = capsys.readouterr().out
     for part in ("steps", "parameters", "windows/s", "1,000,000 windows x 100 epochs take"):
@@ -65,7 +68,7 @@ def test_finetuning_is_tried_stage_by_stage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     more = {"pretrained": str(encoder_run), "head_only_epochs": 1, "folds": 3}
-    config = FinetuneConfig.parse(settings(labelled, tmp_path / "run", **more))
+    config = FinetuneConfig.parse(settings(data_dir=labelled, folder=tmp_path / "run", **more))
     found = dry_run(config, Reporter())
     said = capsys.readouterr().out
     assert found.n_steps == 4 * 7, "50 windows, 8 in a step"
@@ -92,7 +95,10 @@ def test_windows_of_recordings_are_made_and_removed(
 
     monkeypatch.setattr(finetune, "open_task_windows", make)
     more = {"pretrained": str(encoder_run)}
-    dry_run(FinetuneConfig.parse(settings(labelled, tmp_path / "run", **more)), Reporter())
+    dry_run(
+        FinetuneConfig.parse(settings(data_dir=labelled, folder=tmp_path / "run", **more)),
+        Reporter(),
+    )
     assert "lie in a temporary folder" in capsys.readouterr().out
     assert names(tmp_path) == [scratch.name]
     assert names(scratch) == []
@@ -103,7 +109,7 @@ def test_folder_that_holds_a_run_is_refused_as_it_would_be(
 ) -> None:
     before = names(encoder_run)
     with pytest.raises(ConfigError, match="holds a run"):
-        dry_run(PretrainConfig.parse(settings(windows, encoder_run, model=SMALL)), QUIET)
+        dry_run(PretrainConfig.parse(settings(encoder_run, windows=windows, model=SMALL)), QUIET)
     assert names(encoder_run) == before
 
 

@@ -16,9 +16,11 @@ from biosig_cli.engine.checkpoint import load_checkpoint
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.train import Training
 from biosig_cli.models.ttm import TtmConfig
+from biosig_cli.objectives.kinds import ObjectivesConfig
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.services.evaluate import EvaluateConfig, evaluate
-from biosig_cli.services.pretrain import PretrainConfig, PretrainResult, pretrain
+from biosig_cli.services.pretrain import PretrainResult, pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 
 QUIET = Reporter(silent=True)
 SMALL = TtmConfig(width=32, n_layers=1, n_levels=1)
@@ -27,7 +29,7 @@ SMALL = TtmConfig(width=32, n_layers=1, n_levels=1)
 def make_config(windows: Path, folder: Path, **changes: object) -> PretrainConfig:
     plan = PlanConfig(epochs=2, batch_size=8, lr=2e-3, warmup_epochs=1)
     settings = {"device": "cpu", "precision": "fp32", "model": SMALL, "plan": plan} | changes
-    return PretrainConfig(data_dir=windows, output_dir=folder, **settings)  # type: ignore[arg-type]
+    return PretrainConfig(windows=windows, output_dir=folder, **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -212,9 +214,9 @@ def test_weights_that_are_not_there_leave_nothing_behind(windows: Path, tmp_path
 def test_stft_window_that_is_too_long_is_refused_at_the_start(
     windows: Path, tmp_path: Path
 ) -> None:
-    objective = MaskedConfig(n_ffts=(512, 2048))
+    objectives = ObjectivesConfig(masked=MaskedConfig(n_ffts=(512, 2048)))
     with pytest.raises(ConfigError, match="2048 is longer"):
-        pretrain(make_config(windows, tmp_path / "run", objective=objective), QUIET)
+        pretrain(make_config(windows, tmp_path / "run", objectives=objectives), QUIET)
 
 
 def test_bare_arrays_are_trained_on_once_channels_and_rate_are_given(
@@ -236,7 +238,7 @@ def test_on_colab_results_go_to_drive_unless_a_folder_is_asked_for(
     colab = Machine(2, 12.7, is_colab=True, drive=tmp_path / "drive")
     monkeypatch.setattr(Machine, "detect", lambda: colab)
     plan = PlanConfig(epochs=1, batch_size=64, warmup_epochs=0)
-    config = PretrainConfig(data_dir=windows, model=SMALL, plan=plan)
+    config = PretrainConfig(windows=windows, model=SMALL, plan=plan)
     assert pretrain(config, QUIET).folder == tmp_path / "drive/biosig/artifacts/pretrain"
     asked = make_config(windows, tmp_path / "run", plan=plan)
     assert pretrain(asked, QUIET).folder == tmp_path / "run"
@@ -245,14 +247,14 @@ def test_on_colab_results_go_to_drive_unless_a_folder_is_asked_for(
 def test_an_autoencoder_is_pretrained_in_two_stages_and_judged(
     windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    objective = {"kind": "reconstruction", "crop_samples": 500, "crops_per_window": 2}
+    objective = {"crop_samples": 500, "crops_per_window": 2}
     settings = {
-        "data_dir": windows,
+        "windows": windows,
         "output_dir": tmp_path / "run",
         "channels": ["PPG"],
         "device": "cpu",
         "model": {"kind": "ppg_autoencoder", "width": 8, "hidden": 16},
-        "objective": objective | {"whole_epochs": 1},
+        "objectives": {"reconstruction": objective | {"whole_epochs": 1}},
         "plan": {"epochs": 2, "batch_size": 8, "warmup_epochs": 0},
     }
     pretrain(PretrainConfig.parse(settings), Reporter())

@@ -17,7 +17,8 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.engine.checkpoint import LAST, load_checkpoint
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.models.ttm import TtmConfig
-from biosig_cli.services.pretrain import PretrainConfig, pretrain
+from biosig_cli.services.pretrain import pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 from tests.metrics import without_timings
 
 QUIET = Reporter(silent=True)
@@ -30,7 +31,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 def make_config(windows: Path, folder: Path, **changes: object) -> PretrainConfig:
     settings = {"device": "cpu", "precision": "fp32", "model": SMALL, "plan": PLAN} | changes
-    return PretrainConfig(data_dir=windows, output_dir=folder, **settings)  # type: ignore[arg-type]
+    return PretrainConfig(windows=windows, output_dir=folder, **settings)  # type: ignore[arg-type]
 
 
 def line(windows: Path, folder: Path, *more: str) -> list[str]:

@@ -8,7 +8,8 @@ from biosig_cli.core.artifacts import read_json
 from biosig_cli.core.errors import InterruptedRunError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.engine.train import Training
-from biosig_cli.services.pretrain import PretrainConfig, pretrain
+from biosig_cli.services.pretrain import pretrain
+from biosig_cli.services.pretrain_config import PretrainConfig
 from tests.services.conftest import SMALL
 
 QUIET = Reporter(silent=True)
@@ -16,7 +17,7 @@ QUIET = Reporter(silent=True)
 
 def config_of(windows: Path, folder: Path) -> PretrainConfig:
     plan = {"epochs": 2, "batch_size": 16, "warmup_epochs": 0}
-    settings = {"data_dir": windows, "output_dir": folder, "model": SMALL, "plan": plan}
+    settings = {"windows": windows, "output_dir": folder, "model": SMALL, "plan": plan}
     return PretrainConfig.parse(settings | {"device": "cpu", "precision": "fp32"})
 
 
