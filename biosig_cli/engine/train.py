@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from biosig_cli.core.errors import CheckpointError, InterruptedRunError, TrainingError
 from biosig_cli.core.progress import Advance
@@ -16,19 +14,13 @@ from biosig_cli.engine import distributed
 from biosig_cli.engine.board import check_board
 from biosig_cli.engine.broken import find_broken, report_broken
 from biosig_cli.engine.contract import Batches, Trainable
+from biosig_cli.engine.course import Course
 from biosig_cli.engine.files import clear_unfinished, save_epoch, save_last
 from biosig_cli.engine.gradients import Gradients
 from biosig_cli.engine.history import EpochTable, MetricsLog
-from biosig_cli.engine.optimize import (
-    PlanConfig,
-    check_gradients,
-    make_optimizer,
-    make_scaler,
-    make_schedule,
-    restore_optimizer,
-)
+from biosig_cli.engine.optimize import PlanConfig, check_gradients, make_scaler
 from biosig_cli.engine.pace import Pace
-from biosig_cli.engine.stages import Stage, let_move, train_what_moves
+from biosig_cli.engine.stages import Stage, train_what_moves
 from biosig_cli.engine.state import Run, State, TrainResult
 from biosig_cli.engine.stop import Stop, stop_on_signals
 from biosig_cli.engine.tally import Tally, Watch
@@ -48,8 +40,6 @@ class Training:
             are those of the plan.
     """
 
-    optimizer: AdamW
-    schedule: LambdaLR
     tally: Tally
     watch: Watch
     pace: Pace
@@ -68,8 +58,8 @@ class Training:
         self.trainable = trainable.to(run.device)
         self.train_data, self.val_data = train, val
         self.plan, self.run = plan, run
-        self.stages = list(stages) or [Stage("everything", plan.epochs, plan.lr)]
         self.steps_per_epoch = math.ceil(len(train.plan(0)) / plan.accumulate)
+        self.course = Course(self.trainable, stages, plan, self.steps_per_epoch, run.device)
         self.scaler = make_scaler(run.precision)
         self.state = State()
         self.gradients = Gradients(self.trainable, train, plan, run, self.scaler)
@@ -81,21 +71,7 @@ class Training:
     def enter(self, number: int) -> None:
         """Begin a stage: what moves, its own optimizer, its own course of the learning rate."""
         self.state.stage, self.state.stage_epoch = number, 0
-        stage, plan = self.stages[number], self._stage_plan()
-        self.trainable.enter(stage.name)
-        let_move(self.trainable, stage.moves)
-        self.optimizer = make_optimizer(self.trainable, plan, self.run.device, stage.scales)
-        self.schedule = make_schedule(self.optimizer, plan, self.steps_per_epoch)
-
-    def _stage_plan(self) -> PlanConfig:
-        stage = self.stages[self.state.stage]
-        # A rise that was meant for the whole run may not fill a short stage.
-        warmup_epochs = min(self.plan.warmup_epochs, stage.epochs / 10)
-        if len(self.stages) == 1:
-            warmup_epochs = self.plan.warmup_epochs
-        return self.plan.model_copy(
-            update={"epochs": stage.epochs, "lr": stage.lr, "warmup_epochs": warmup_epochs}
-        )
+        self.course.enter(number)
 
     def fit(self, *, stop_after: int | None = None) -> TrainResult:
         """Train to the end of the plan, or until it no longer gets better.
@@ -120,7 +96,7 @@ class Training:
             MetricsLog(metrics, state.step, state.epoch, tensorboard=run.tensorboard) as log,
             run.reporter.progress(
                 "training",
-                sum(stage.epochs for stage in self.stages) * self.steps_per_epoch,
+                self.course.n_epochs * self.steps_per_epoch,
                 n_before=state.step,
                 part="epoch",
                 part_size=self.steps_per_epoch,
@@ -129,8 +105,9 @@ class Training:
             stop.after = stop_after
             self.pace = Pace(run.device, log.elapsed_s)
             while not self.state.is_finished:
-                if self.state.stage_epoch == 0 and self.state.n_batches == 0:
-                    self._announce_stage()
+                begins = self.state.stage_epoch == 0 and self.state.n_batches == 0
+                if begins and self.course.announce():
+                    run.reporter.say(self.course.announce())
                 epoch_start_s = time.monotonic()
                 train_losses = self._train_epoch(stop, log, advance)
                 val_losses = validate(self.trainable, self.val_data, self.run)
@@ -161,11 +138,13 @@ class Training:
             norm = self.next_step(group, looks=looks)
             if looks:
                 self.pace.look(state, self.gradients.waited_s)
-                note = self.pace.say(self._lr(), float(norm))
+                note = self.pace.say(self.course.lr, float(norm))
             advance(note=note, trail=self.pace.trail.points)
             if state.step % self.run.log_every == 0:
                 more = self._counts() | self.pace.timings()
-                log.step(state.step, state.epoch, self.pace.loss, self._lr(), float(norm), **more)
+                log.step(
+                    state.step, state.epoch, self.pace.loss, self.course.lr, float(norm), **more
+                )
             if state.step == stop.after or self._is_to_stop(stop, looks=looks):
                 self._stop()
             if looks and time.monotonic() - self.saved_s > self.run.rescue_s:
@@ -198,12 +177,8 @@ class Training:
         state.n_windows += n_windows
         return norm
 
-    def _lr(self) -> float:
-        return float(self.schedule.get_last_lr()[0])
-
     def _epoch_name(self) -> str:
-        n_epochs = sum(stage.epochs for stage in self.stages)
-        return f"epoch {self.state.epoch + 1}/{n_epochs}"
+        return f"epoch {self.state.epoch + 1}/{self.course.n_epochs}"
 
     def _counts(self) -> dict[str, float]:
         return {"skipped_steps": self.state.n_skipped} if self.scaler.is_enabled() else {}
@@ -212,18 +187,18 @@ class Training:
         """Move the weights; return the length of the gradient."""
         distributed.sum_gradients(self.trainable.parameters())
         loss = self.tally.merge()
-        self.scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.course.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.trainable.parameters(), self.plan.clip_norm)
         is_scaled = self.scaler.is_enabled()
         self.watch.note(self.state.step + 1, loss, norm, is_scaled=is_scaled)
         if looks:
             self.look()
         elif not is_scaled:
-            self.watch.hold(self.optimizer)
-        self.scaler.step(self.optimizer)
+            self.watch.hold(self.course.optimizer)
+        self.scaler.step(self.course.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.schedule.step()
+        self.course.optimizer.zero_grad(set_to_none=True)
+        self.course.schedule.step()
         self.state.step += 1
         return norm
 
@@ -261,7 +236,7 @@ class Training:
     def _close_epoch(self, train: dict[str, float], val: dict[str, float]) -> bool:
         """Write the epoch into the history and say whether it is the best so far."""
         state = self.state
-        row = {"epoch": state.epoch + 1, "lr": self._lr()}
+        row = {"epoch": state.epoch + 1, "lr": self.course.lr}
         row |= {f"train_{name}": value for name, value in train.items()}
         row |= {f"val_{name}": value for name, value in val.items()}
         row |= self._counts()
@@ -281,7 +256,7 @@ class Training:
         state = self.state
         waited = min(state.epoch - state.best_epoch, state.stage_epoch)
         out_of_patience = self.plan.patience is not None and waited >= self.plan.patience
-        return out_of_patience or state.stage_epoch >= self.stages[state.stage].epochs
+        return out_of_patience or state.stage_epoch >= self.course.stage.epochs
 
     def _is_better(self, value: float) -> bool:
         if math.isnan(value):
@@ -293,22 +268,10 @@ class Training:
         )
 
     def _leave_stage(self) -> None:
-        if self.state.stage + 1 < len(self.stages):
-            self.enter(self.state.stage + 1)
-        else:
+        if self.course.is_last:
             self.state.is_finished = True
-
-    def _announce_stage(self) -> None:
-        if len(self.stages) > 1:
-            stage = self.stages[self.state.stage]
-            moving = [p for p in self.trainable.parameters() if p.requires_grad]
-            n_moving, n_all = (
-                sum(p.numel() for p in each) for each in (moving, self.trainable.parameters())
-            )
-            self.run.reporter.say(
-                f"stage {self.state.stage + 1} of {len(self.stages)}: {stage.name}, {stage.epochs} "
-                f"epochs at {stage.rates}; {n_moving:,} of {n_all:,} parameters move"
-            )
+        else:
+            self.enter(self.state.stage + 1)
 
     def _save_last(self) -> None:
         self.saved_s = time.monotonic()
@@ -339,8 +302,7 @@ class Training:
                 f"{name}_state_dict": module.state_dict()
                 for name, module in self.trainable.parts.items()
             },
-            "optimizer_state_dict": self.optimizer.state_dict(),
-            "scheduler_state_dict": {"last_epoch": self.schedule.last_epoch},
+            **self.course.content(),
             "scaler_state_dict": self.scaler.state_dict(),
             "best_val_loss": state.best_val_loss,
             "monitor": {"name": f"val_{self.trainable.monitor}", "best": state.best},
@@ -360,12 +322,7 @@ class Training:
         try:
             for name, module in self.trainable.parts.items():
                 module.load_state_dict(content[f"{name}_state_dict"])
-            self.enter(position["stage"])
-            restore_optimizer(self.optimizer, content["optimizer_state_dict"])
-            n_done = content["scheduler_state_dict"]["last_epoch"]
-            self.schedule = make_schedule(
-                self.optimizer, self._stage_plan(), self.steps_per_epoch, n_done
-            )
+            self.course.restore(position["stage"], content)
         except (RuntimeError, ValueError, LookupError) as error:
             raise CheckpointError(
                 f"the run that is to be resumed does not fit these settings: {error}",
@@ -374,5 +331,4 @@ class Training:
         self.scaler.load_state_dict(content["scaler_state_dict"])
         self.state = State(**position)
         # With more epochs than it had, a finished run goes on.
-        is_last = self.state.stage + 1 == len(self.stages)
-        self.state.is_finished = is_last and self._stage_is_over()
+        self.state.is_finished = self.course.is_last and self._stage_is_over()

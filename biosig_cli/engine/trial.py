@@ -64,7 +64,7 @@ def try_out(training: Training) -> Trial:
         TrainingError: If a loss is not finite, a parameter gets no gradient, or the memory is too
             small.
     """
-    stages = tuple(_try_stage(training, number) for number in range(len(training.stages)))
+    stages = tuple(_try_stage(training, number) for number in range(len(training.course.stages)))
     val_windows_per_s = _try_validation(training)
     return Trial(
         stages=stages,
@@ -89,7 +89,7 @@ def _try_stage(training: Training, number: int) -> TriedStage:
     spent_s = time.monotonic() - start_s
     moving = (p for p in training.trainable.parameters() if p.requires_grad)
     return TriedStage(
-        stage=training.stages[number],
+        stage=training.course.stages[number],
         n_moving=sum(p.numel() for p in moving),
         windows_per_s=n_windows / spent_s,
         checkpoint_bytes=_n_bytes(training.content()),

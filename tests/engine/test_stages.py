@@ -83,7 +83,7 @@ def test_a_pattern_scales_the_learning_rate_of_some_parameters(
     training = make_training(plan, stages=[stage])
     highest = {
         id(parameter): group["initial_lr"]
-        for group in training.optimizer.param_groups
+        for group in training.course.optimizer.param_groups
         for parameter in group["params"]
     }
     assert highest[id(training.trainable.head.weight)] == pytest.approx(0.1)
