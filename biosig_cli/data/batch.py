@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from biosig_cli.signal.spec import SignalSpec
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -16,6 +18,8 @@ class Batch:
         key: (B,) int64, what random draws for each window start from; see `engine.draws`.
         labels: By name, (B,) float32, NaN where it is not known.
         target: (B, C, T) float32, the denoised twins of the windows where they were asked for.
+        codes: By name, (B,) int64 that tell subjects or segments apart, the same in every store.
+        spec: What the windows are; None where all are alike and the encoder knows.
     """
 
     signal: Tensor
@@ -23,6 +27,8 @@ class Batch:
     key: Tensor
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     target: Tensor | None = None
+    codes: Mapping[str, Tensor] = field(default_factory=dict)
+    spec: SignalSpec | None = None
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -37,5 +43,14 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         labels = {name: change(values) for name, values in self.labels.items()}
+        codes = {name: change(values) for name, values in self.codes.items()}
         target = None if self.target is None else change(self.target)
-        return Batch(change(self.signal), change(self.window), change(self.key), labels, target)
+        return Batch(
+            change(self.signal),
+            change(self.window),
+            change(self.key),
+            labels,
+            target,
+            codes,
+            self.spec,
+        )

@@ -1,5 +1,6 @@
 """Batches from a store: the same ones in the same order for the same seed and epoch."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -48,6 +49,8 @@ class Loader:
         shuffle: A new order each epoch; otherwise the same order and the same draws each time.
         rows: The windows to take; all of the store if None.
         labels: Labels that come with the windows, by name.
+        known: Labels or attributes that come with the windows; not a number where nothing is known.
+        codes: Columns, such as `subject`, that come as numbers which tell their values apart.
         target: Whether the denoised twins come with the windows.
         limit: At most this many windows, spread evenly over those.
         n_workers: Processes that read ahead; 0 reads in this one.
@@ -66,6 +69,8 @@ class Loader:
         shuffle: bool,
         rows: Rows | None = None,
         labels: Sequence[str] = (),
+        known: Sequence[str] = (),
+        codes: Sequence[str] = (),
         target: bool = False,
         limit: int | None = None,
         n_workers: int = 0,
@@ -79,6 +84,8 @@ class Loader:
         self.rows = taken[spread(len(taken), limit)]
         # Once here rather than once in every worker.
         self.labels = {name: store.column(f"label_{name}").astype(np.float32) for name in labels}
+        self.labels |= {name: known_column(store, name) for name in known}
+        self.codes = {name: code(store.column(name)) for name in codes}
         if target:
             store.assert_target()
         self.target = target
@@ -122,6 +129,21 @@ class Loader:
         ]
 
 
+def known_column(store: Windows, name: str) -> NDArray[np.float32]:
+    """Return the label or attribute `name` of each window (n,), not a number where unknown."""
+    for column in (f"label_{name}", f"subject_{name}"):
+        with suppress(DataError):
+            return store.column(column).astype(np.float32)
+    return np.full(len(store), np.nan, np.float32)
+
+
+def code(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return numbers (n,) that tell values apart, and are the same wherever a value is met."""
+    each, place = np.unique(values.astype(str), return_inverse=True)
+    digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in each]
+    return np.array([int.from_bytes(d, "big", signed=True) for d in digests], np.int64)[place]
+
+
 def spread(n_windows: int, limit: int | None) -> Rows:
     """Return the rows of at most `limit` windows, evenly spread, in order."""
     if limit is None or limit >= n_windows:
@@ -160,7 +182,7 @@ def read_ahead(
     """
     if cut is not None:
         portions = [replace(each, rows=rows) for each in portions for rows in cut(each.rows)]
-    yield from DataLoader(
+    batches = DataLoader(
         _Reader(loaders, starts),
         sampler=portions,
         batch_size=None,
@@ -169,6 +191,9 @@ def read_ahead(
         # Each epoch would otherwise take a number from those that dropout draws.
         generator=torch.Generator(),
     )
+    for portion, batch in zip(portions, batches, strict=True):
+        # Here rather than in the reader, which may be another process.
+        yield replace(batch, spec=getattr(loaders[portion.part].store, "spec", None))
 
 
 class _Reader(Dataset[Batch]):
@@ -186,4 +211,5 @@ class _Reader(Dataset[Batch]):
             window_keys(loader.seed, portion.epoch if loader.shuffle else 0, window),
             {name: torch.from_numpy(values[rows]) for name, values in loader.labels.items()},
             torch.from_numpy(loader.store.read_target(rows)) if loader.target else None,
+            {name: torch.from_numpy(values[rows]) for name, values in loader.codes.items()},
         )

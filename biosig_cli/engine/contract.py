@@ -1,7 +1,7 @@
 """The seam between the loop and what it trains: a batch goes in, losses come out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -74,6 +74,10 @@ class Trainable(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> Mapping[str, nn.Module]:
         """The modules that a checkpoint holds, each as `<name>_state_dict`."""
+
+    def resting(self) -> Iterable[nn.Parameter]:
+        """Return the parameters that a batch may leave without a gradient; they then stay put."""
+        return ()
 
     def enter(self, stage: str) -> None:
         """Be told which stage of a training begins, by its name."""

@@ -13,7 +13,7 @@ of our encoders.
 
 import atexit
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -115,10 +115,16 @@ def share(rows: Any) -> Any:
     return part(rows, number(), n_processes())
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Sum the gradients over all processes, in one message per kind of number."""
+def sum_gradients(parameters: Iterable[nn.Parameter], resting: Iterable[nn.Parameter] = ()) -> None:
+    """Sum the gradients over all processes, in one message per kind of number.
+
+    Args:
+        parameters: Those that are trained.
+        resting: Those that need not have a gradient; where no process has one, none is made.
+    """
     if n_processes() == 1:
         return
+    idle = _idle_everywhere(list(resting))
     moving = [each for each in parameters if each.requires_grad]
     for dtype in dict.fromkeys(each.dtype for each in moving):
         same = [each for each in moving if each.dtype == dtype]
@@ -128,6 +134,16 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
         sizes = [each.numel() for each in same]
         for parameter, piece in zip(same, torch.split(flat, sizes), strict=True):
             parameter.grad = piece.view_as(parameter)
+    for parameter in idle:
+        parameter.grad = None
+
+
+def _idle_everywhere(parameters: Sequence[nn.Parameter]) -> list[nn.Parameter]:
+    if not parameters:
+        return []
+    busy = [float(each.grad is not None) for each in parameters]
+    counts = add_up(torch.tensor(busy, device=parameters[0].device)).tolist()
+    return [each for each, count in zip(parameters, counts, strict=True) if not count]
 
 
 def add_up(values: Tensor) -> Tensor:

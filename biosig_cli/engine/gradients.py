@@ -99,5 +99,6 @@ class Gradients:
             with autocast(self.run.device, self.run.precision):
                 losses = self.trainable(batch)
             # Means over windows: a smaller last batch weighs less.
-            self.scaler.scale(losses.total * (len(batch) / n_windows)).backward()
+            if losses.total.requires_grad:  # not where nothing was asked of these windows
+                self.scaler.scale(losses.total * (len(batch) / n_windows)).backward()
             self.tally.add({"loss": losses.total, **losses.parts}, len(batch))

@@ -1,7 +1,7 @@
 """How weights move: the optimizer, the learning rate over time, and half precision."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from fnmatch import fnmatchcase
 from typing import Any
@@ -128,16 +128,21 @@ def autocast(device: str, precision: Precision) -> AbstractContextManager[None]:
     return torch.autocast(kind, dtype=dtype, enabled=precision != "fp32")
 
 
-def check_gradients(module: nn.Module) -> None:
+def check_gradients(module: nn.Module, resting: Iterable[nn.Parameter] = ()) -> None:
     """Refuse a trainable parameter that the losses do not reach.
+
+    Args:
+        module: What is trained.
+        resting: Parameters that need not be reached by every batch.
 
     Raises:
         TrainingError: Naming each of them.
     """
+    excused = {id(parameter) for parameter in resting}
     unreached = [
         name
         for name, parameter in module.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
+        if parameter.requires_grad and parameter.grad is None and id(parameter) not in excused
     ]
     if unreached:
         raise TrainingError(

@@ -171,7 +171,7 @@ class Training:
         n_windows = sum(len(rows) for rows in group)
         self.gradients.find(len(group), n_windows)
         if state.stage_epoch == 0 and state.n_batches == 0 and self.tally.names:
-            check_gradients(self.trainable)
+            check_gradients(self.trainable, self.trainable.resting())
         norm = self._step(looks=looks)
         state.n_batches += len(group)
         state.n_windows += n_windows
@@ -185,7 +185,7 @@ class Training:
 
     def _step(self, *, looks: bool) -> Tensor:
         """Move the weights; return the length of the gradient."""
-        distributed.sum_gradients(self.trainable.parameters())
+        distributed.sum_gradients(self.trainable.parameters(), self.trainable.resting())
         loss = self.tally.merge()
         self.scaler.unscale_(self.course.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.trainable.parameters(), self.plan.clip_norm)

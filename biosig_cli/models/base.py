@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from biosig_cli.core.config import Config
-from biosig_cli.signal.spec import SignalSpec
+from biosig_cli.signal.spec import Channel, SignalSpec
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Encoder(nn.Module, ABC):
         blocks: Names of the blocks in the order of the signal's way through them.
         fusion: Pattern of the parameters through which channels inform each other.
         only_when_hidden: Parameters that have a part only where something is hidden.
+        any_montage: Whether it takes windows of other channels than those of `spec`, too.
     """
 
     spec: SignalSpec
@@ -48,6 +49,7 @@ class Encoder(nn.Module, ABC):
     blocks: tuple[str, ...]
     fusion: str
     only_when_hidden: tuple[str, ...]
+    any_montage: bool = False
 
     @property
     def reached(self) -> tuple[str, ...]:
@@ -55,8 +57,14 @@ class Encoder(nn.Module, ABC):
         names = (name for name, _ in self.named_parameters())
         return tuple(name for name in names if name not in self.only_when_hidden)
 
+    def montage(self, spec: SignalSpec | None = None) -> tuple[Channel, ...]:
+        """Return the channels that tokens are of, for windows of `spec`; its own if None."""
+        return (spec or self.spec).channels
+
     @abstractmethod
-    def forward(self, signal: Tensor, hidden: Tensor | None = None) -> Encoding:
+    def forward(
+        self, signal: Tensor, hidden: Tensor | None = None, spec: SignalSpec | None = None
+    ) -> Encoding:
         """Encode windows.
 
         Args:
@@ -64,6 +72,7 @@ class Encoder(nn.Module, ABC):
             hidden: (B, C, P) bool, True where the encoder may not look; nothing is hidden if
                 None. No sample of a hidden patch has any influence on the tokens. A channel that
                 is hidden everywhere is absent: the tokens of the others are as if it did not exist.
+            spec: What the windows are, for an encoder that takes any montage; its own if None.
 
         Returns:
             Tokens, and the patches that they describe.

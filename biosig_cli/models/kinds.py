@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from biosig_cli.core.errors import CheckpointError
+from biosig_cli.models.eeg import EegConfig
 from biosig_cli.models.ppg_autoencoder import PpgAutoencoderConfig
 from biosig_cli.models.ttm import TtmConfig
 
-AnyModel = Annotated[TtmConfig | PpgAutoencoderConfig, Field(discriminator="kind")]
+AnyModel = Annotated[TtmConfig | PpgAutoencoderConfig | EegConfig, Field(discriminator="kind")]
 
 
 def read_model(settings: Mapping[str, Any], source: str) -> AnyModel:

@@ -98,7 +98,9 @@ class PpgAutoencoder(Encoder):
             nn.Conv1d(hidden, self.width, 1),
         )
 
-    def forward(self, signal: Tensor, hidden: Tensor | None = None) -> Encoding:
+    def forward(
+        self, signal: Tensor, hidden: Tensor | None = None, spec: SignalSpec | None = None
+    ) -> Encoding:
         """Encode windows (B, C, T); see `Encoder`.
 
         Raises:

@@ -193,7 +193,9 @@ class TtmEncoder(Encoder):
         with torch.no_grad():
             self.mask_token.copy_(self.backbone.encoder.patcher.bias)
 
-    def forward(self, signal: Tensor, hidden: Tensor | None = None) -> Encoding:
+    def forward(
+        self, signal: Tensor, hidden: Tensor | None = None, spec: SignalSpec | None = None
+    ) -> Encoding:
         """Encode windows (B, C, T); see `Encoder`."""
         patches = self._scaled_patches(signal, hidden)
         tokens = self.backbone.encoder.patcher(patches)

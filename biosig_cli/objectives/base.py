@@ -1,15 +1,16 @@
 """A question put to an encoder while pretraining."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from biosig_cli.core.config import Config
 from biosig_cli.data.batch import Batch
+from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.contract import Losses, Trainable
 from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
@@ -38,6 +39,11 @@ class ObjectiveConfig(Config, ABC):
             ConfigError: If this encoder can't be asked that.
         """
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels and attributes that are needed of each window, where they are known."""
+        return ()
+
     def stages(self, epochs: int, lr: float) -> list[Stage]:
         """Return the stages of a training of `epochs`; none where all of it is alike."""
         return []
@@ -52,6 +58,17 @@ class Objective(nn.Module, ABC):
 
     def enter(self, stage: str) -> None:
         """Be told which stage of a training begins, by its name."""
+
+    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> None:
+        """Look at the training windows once, before training, for what answers are judged by."""
+
+    def resting(self) -> Iterable[nn.Parameter]:
+        """Return the parameters that a batch may leave without a gradient."""
+        return ()
+
+    def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return figures that only all windows together have; see `Trainable.score`."""
+        return {}
 
 
 class Pretraining(Trainable):
@@ -81,13 +98,31 @@ class Pretraining(Trainable):
         }
         totals = [self.weights[name] * losses.total for name, losses in each.items()]
         parts = {name: part for losses in each.values() for name, part in losses.parts.items()}
-        return Losses(torch.stack(totals).sum(), parts)
+        outputs = {name: out for losses in each.values() for name, out in losses.outputs.items()}
+        return Losses(torch.stack(totals).sum(), parts, outputs)
+
+    def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the figures of all objectives."""
+        return {name: value for each in self._each() for name, value in each.score(outputs).items()}
+
+    def resting(self) -> Iterable[nn.Parameter]:
+        """Return what the objectives say may rest."""
+        return [parameter for each in self._each() for parameter in each.resting()]
+
+    def survey(self, stores: Sequence[WindowStore]) -> None:
+        """Let the objectives look at the training windows."""
+        for objective in self._each():
+            objective.survey(self.encoder, stores)
 
     def enter(self, stage: str) -> None:
         """Tell the objectives."""
+        for objective in self._each():
+            objective.enter(stage)
+
+    def _each(self) -> Iterator[Objective]:
         for objective in self.objectives.values():
             assert isinstance(objective, Objective)
-            objective.enter(stage)
+            yield objective
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

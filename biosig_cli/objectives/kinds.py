@@ -8,8 +8,10 @@ from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
+from biosig_cli.objectives.auxiliary import AuxiliaryConfig
 from biosig_cli.objectives.base import ObjectiveConfig, Pretraining
 from biosig_cli.objectives.masked import MaskedConfig
+from biosig_cli.objectives.masked_eeg import MaskedEegConfig
 from biosig_cli.objectives.reconstruction import ReconstructionConfig
 from biosig_cli.objectives.rhythm import RhythmConfig
 
@@ -19,6 +21,10 @@ class ObjectivesConfig(Config):
 
     masked: MaskedConfig | None = None
     """Hidden patches, asked back."""
+    masked_eeg: MaskedEegConfig | None = None
+    """Hidden patches of a montage, asked back."""
+    auxiliary: AuxiliaryConfig | None = None
+    """Age, sex and other things that are known of people."""
     rhythm: RhythmConfig | None = None
     """The rhythm of the heart under artefacts."""
     reconstruction: ReconstructionConfig | None = None
@@ -36,6 +42,11 @@ class ObjectivesConfig(Config):
         """The objectives that count, by name."""
         each = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: config for name, config in each.items() if config and config.weight > 0}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels and attributes that are needed of windows, where they are known."""
+        return tuple(dict.fromkeys(name for each in self.asked.values() for name in each.labels))
 
     @property
     def hides(self) -> bool:

@@ -13,6 +13,8 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.mixture import Mixture
 from biosig_cli.data.store import WindowStore, open_split
+from biosig_cli.models.base import Encoder
+from biosig_cli.objectives.kinds import ObjectivesConfig
 from biosig_cli.services.training import (
     TrainingConfig,
     announce_store,
@@ -104,28 +106,26 @@ def check_subjects(stores: Stores) -> None:
                 )
 
 
-def check_alike(stores: Stores, reader: str) -> None:
-    """Refuse stores whose windows one encoder can't take.
-
-    Args:
-        stores: The stores.
-        reader: What the encoder is called that takes windows of one kind only.
+def check_alike(stores: Stores, encoder: Encoder) -> None:
+    """Refuse stores whose windows `encoder` can't take.
 
     Raises:
-        ConfigError: If they differ in channels, rate or length.
+        ConfigError: If they differ in rate or length, or in channels where it takes one montage.
     """
     first, *others = stores["train"]
     for other in others:
         one, two = (
-            f"{', '.join(s.spec.names)}; {s.spec.sampling_hz:g} Hz; {s.spec.n_samples} samples"
+            f"{s.spec.sampling_hz:g} Hz, {s.spec.n_samples} samples"
+            + ("" if encoder.any_montage else f", {', '.join(s.spec.names)}")
             for s in (first, other)
         )
         if one != two:
             raise ConfigError(
-                f"{reader} takes windows of one kind: {first.path} has {one}, "
+                f"{type(encoder).__name__} takes windows of one kind: {first.path} has {one}; "
                 f"{other.path} has {two}",
-                hint="choose channels that all stores have: --channels A,B; or build them alike",
+                hint="build them by one recipe, or choose channels that all have: --channels A,B",
             )
+        encoder.montage(other.spec)
 
 
 def mix(
@@ -135,7 +135,7 @@ def mix(
     split: str,
     device: str,
     *,
-    target: bool,
+    objectives: ObjectivesConfig,
 ) -> Loader | Mixture:
     """Return the batches of a split; only those of `train` are shuffled, and in shares.
 
@@ -143,7 +143,9 @@ def mix(
         ConfigError: If a store would have no batch in an epoch.
         DataError: If denoised twins are asked for that a store does not have.
     """
-    loaders = [make_loader(config, split, each, device, target=target) for each in stores[split]]
+    asked: dict[str, Any] = {"known": objectives.labels, "target": objectives.draws_target}
+    asked["codes"] = ("subject",) if objectives.labels else ()
+    loaders = [make_loader(config, split, each, device, **asked) for each in stores[split]]
     if len(loaders) == 1:
         return loaders[0]
     shares = [each.share for each in windows if each.share is not None]

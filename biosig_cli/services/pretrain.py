@@ -147,9 +147,8 @@ def prepare(
     content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
     said = describe(config, trainable.encoder, weights) | {"data": data}
     run = make_run("pretrain", config, place, of=of, reporter=reporter, describe=said)
-    target = config.objectives.draws_target
     train, val = (
-        mix(config, config.windows, stores, split, place.device, target=target)
+        mix(config, config.windows, stores, split, place.device, objectives=config.objectives)
         for split in ("train", "val")
     )
     plan = fitted_plan(config, reporter)

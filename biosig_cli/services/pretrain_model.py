@@ -56,16 +56,17 @@ def build(
 
     An objective that a parent run was asked, too, goes on with what it learned there.
     """
-    check_alike(stores, config.model.kind)
     check_subjects(stores)
     spec = stores["train"][0].spec
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         encoder = config.model.build(spec)
+        check_alike(stores, encoder)
         source = "random weights"
         if weights is not None:
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
         trainable = config.objectives.build(encoder)
+    trainable.survey(stores["train"])
     reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
     for name, objective in trainable.objectives.items():
         counts = f"weight {trainable.weights[name]:g}"

@@ -1,6 +1,6 @@
 """What the commands that train have in common: settings, the run folder, loaders, resuming."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -176,21 +176,22 @@ def make_loader(
     device: str,
     *,
     rows: Rows | None = None,
-    labels: Sequence[str] = (),
-    target: bool = False,
+    **what: Any,
 ) -> Loader:
-    """Return the batches of a split; only those of `train` are shuffled."""
+    """Return the batches of a split; only those of `train` are shuffled.
+
+    `what` says what comes with the windows, as `Loader` has it: labels, known, codes, target.
+    """
     return Loader(
         store,
         batch_size=config.plan.batch_size,
         seed=config.seed,
         shuffle=split == "train",
         rows=rows,
-        labels=labels,
-        target=target,
         limit=config.limit(split),
         n_workers=config.num_workers,
         pin=device.startswith("cuda"),
+        **what,
     )
 
 
