@@ -109,6 +109,7 @@ class Select(Towards):
 
     def forward(self, signal: Tensor, there: Channels) -> Adapted:
         """Return the channels of the targets, in their order."""
+        self.channels(there)
         return Adapted(signal[:, stand_ins(there, self.targets)])
 
 
@@ -126,6 +127,7 @@ class ZeroPad(Towards):
 
     def forward(self, signal: Tensor, there: Channels) -> Adapted:
         """Return the targets, zero where a montage has nothing there."""
+        self.channels(there)
         found = stand_ins(there, self.targets)
         known = [place for place, row in enumerate(found) if row is not None]
         padded = signal.new_zeros(len(signal), len(found), signal.shape[-1])

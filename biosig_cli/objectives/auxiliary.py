@@ -37,7 +37,7 @@ class AuxiliaryConfig(ObjectiveConfig):
 
     judged: ClassVar[str] = "auxiliary"
     measure: ClassVar[str] = "loss"
-    trivial: ClassVar[Mapping[str, str]] = {"auxiliary_mean": "mean and shares of training people"}
+    trivial: ClassVar[Mapping[str, str]] = {"auxiliary_mean": "average person"}
 
     heads: dict[str, HeadConfig] = Field(
         default_factory=lambda: {

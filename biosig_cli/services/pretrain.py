@@ -172,9 +172,10 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
         columns = ("answer", objective.measure, f"of {answers[1].removeprefix('predict ')}")
         reporter.table(f"{name}: {where}, epoch {result.best_epoch}", columns, rows)
         if model >= min(trivial):
+            better = answers[1 + trivial.index(min(trivial))]
             reporter.warn(
-                "the encoder is no better than a trivial answer on subjects it has not seen; "
-                "it needs more subjects, more windows or longer training"
+                f"on subjects it has not seen the encoder is no better than a trivial answer "
+                f"({better}); it needs more subjects, more windows or longer training"
             )
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
