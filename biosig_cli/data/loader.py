@@ -85,7 +85,7 @@ class Loader:
         # Once here rather than once in every worker.
         self.labels = {name: store.column(f"label_{name}").astype(np.float32) for name in labels}
         self.labels |= {name: known_column(store, name) for name in known}
-        self.codes = {name: code(store.column(name)) for name in codes}
+        self.codes = {name: code(named_column(store, name)) for name in codes}
         if target:
             store.assert_target()
         self.target = target
@@ -131,10 +131,17 @@ class Loader:
 
 def known_column(store: Windows, name: str) -> NDArray[np.float32]:
     """Return the label or attribute `name` of each window (n,), not a number where unknown."""
-    for column in (f"label_{name}", f"subject_{name}"):
+    for column in (f"label_{name}", f"subject_{name}", name):
         with suppress(DataError):
             return store.column(column).astype(np.float32)
     return np.full(len(store), np.nan, np.float32)
+
+
+def named_column(store: Windows, name: str) -> NDArray[Any]:
+    """Return a column; `movie` is what comes before the colon in `segment`."""
+    if name == "movie":
+        return np.array([segment.partition(":")[0] for segment in store.column("segment").tolist()])
+    return store.column(name)
 
 
 def code(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -39,6 +39,8 @@ class AuxiliaryConfig(ObjectiveConfig):
     measure: ClassVar[str] = "loss"
     trivial: ClassVar[Mapping[str, str]] = {"auxiliary_mean": "average person"}
 
+    codes: ClassVar[tuple[str, ...]] = ("subject",)
+
     heads: dict[str, HeadConfig] = Field(
         default_factory=lambda: {
             "age": HeadConfig(weight=1.0),
@@ -148,7 +150,8 @@ class Auxiliary(Objective):
         if self.config.heads[name].kind == "classification":
             return label
         mean, deviation = self.get_buffer(f"known_{name}")
-        return (label - mean) / deviation
+        standardised: Tensor = (label - mean) / deviation
+        return standardised
 
     def _constant(self, name: str, answer: Tensor) -> Tensor:
         """Return the answer that everybody gets: the mean, which is 0, or the shares of classes."""

@@ -21,6 +21,8 @@ class ObjectiveConfig(Config, ABC):
 
     hides: ClassVar[bool] = False
     """Whether it hides something from the encoder."""
+    codes: ClassVar[tuple[str, ...]] = ()
+    """Columns that tell windows apart which it needs, such as `subject`."""
     judged: ClassVar[str]
     """The figure that says how good the answers are, such as `mse`; less is better."""
     measure: ClassVar[str]

@@ -6,10 +6,12 @@ from pydantic import model_validator
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
+from biosig_cli.data.groups import GroupsConfig
 from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
 from biosig_cli.objectives.auxiliary import AuxiliaryConfig
 from biosig_cli.objectives.base import ObjectiveConfig, Pretraining
+from biosig_cli.objectives.contrastive import ContrastiveConfig, MovieIscConfig
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.objectives.masked_eeg import MaskedEegConfig
 from biosig_cli.objectives.reconstruction import ReconstructionConfig
@@ -25,6 +27,10 @@ class ObjectivesConfig(Config):
     """Hidden patches of a montage, asked back."""
     auxiliary: AuxiliaryConfig | None = None
     """Age, sex and other things that are known of people."""
+    contrastive: ContrastiveConfig | None = None
+    """What different people met at the same time, alike."""
+    movie_isc: MovieIscConfig | None = None
+    """The courses of features over a movie, alike in different people."""
     rhythm: RhythmConfig | None = None
     """The rhythm of the heart under artefacts."""
     reconstruction: ReconstructionConfig | None = None
@@ -47,6 +53,26 @@ class ObjectivesConfig(Config):
     def labels(self) -> tuple[str, ...]:
         """Labels and attributes that are needed of windows, where they are known."""
         return tuple(dict.fromkeys(name for each in self.asked.values() for name in each.labels))
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Columns that tell windows apart which are needed."""
+        return tuple(dict.fromkeys(name for each in self.asked.values() for name in each.codes))
+
+    @property
+    def groups(self) -> GroupsConfig | None:
+        """How batches are made of people and moments, where an objective compares these.
+
+        Raises:
+            ConfigError: If two objectives want them differently.
+        """
+        asked = [each.groups for each in (self.contrastive, self.movie_isc) if each and each.weight]
+        if len(set(asked)) > 1:
+            raise ConfigError(
+                "contrastive.groups and movie_isc.groups differ",
+                hint="they share their batches: give both the same groups",
+            )
+        return asked[0] if asked else None
 
     @property
     def hides(self) -> bool:

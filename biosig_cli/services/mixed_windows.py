@@ -144,7 +144,7 @@ def mix(
         DataError: If denoised twins are asked for that a store does not have.
     """
     asked: dict[str, Any] = {"known": objectives.labels, "target": objectives.draws_target}
-    asked["codes"] = ("subject",) if objectives.labels else ()
+    asked |= {"codes": objectives.codes, "groups": objectives.groups}
     loaders = [make_loader(config, split, each, device, **asked) for each in stores[split]]
     if len(loaders) == 1:
         return loaders[0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -18,6 +19,7 @@ from biosig_cli.core.runtime import (
     choose_folder,
     choose_precision,
 )
+from biosig_cli.data.groups import GroupLoader, GroupsConfig
 from biosig_cli.data.loader import Loader, Rows
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine import distributed
@@ -176,13 +178,16 @@ def make_loader(
     device: str,
     *,
     rows: Rows | None = None,
+    groups: GroupsConfig | None = None,
     **what: Any,
 ) -> Loader:
     """Return the batches of a split; only those of `train` are shuffled.
 
-    `what` says what comes with the windows, as `Loader` has it: labels, known, codes, target.
+    With `groups`, a batch is of people who met the same moments. `what` says what comes with the
+    windows, as `Loader` has it: labels, known, codes, target.
     """
-    return Loader(
+    make = Loader if groups is None else partial(GroupLoader, groups=groups)
+    return make(
         store,
         batch_size=config.plan.batch_size,
         seed=config.seed,

@@ -1,0 +1,73 @@
+"""Contrast between people learns what they share, and nothing where they share nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from biosig_cli.data.batch import Batch
+from biosig_cli.data.loader import code
+from biosig_cli.engine.draws import window_keys
+from biosig_cli.models.eeg import EegConfig
+from biosig_cli.objectives.contrastive import ContrastiveConfig, MovieIscConfig
+from tests.montages import montage_spec
+
+N_SUBJECTS, N_MOMENTS = 6, 8
+
+
+def batch_of(*, shared: float, seed: int = 0) -> Batch:
+    """Return windows of everybody at every moment: what the movie does, what they are, noise."""
+    draw = np.random.default_rng(seed)
+    pattern = np.random.default_rng(99).normal(size=(N_MOMENTS, 1, 19, 200))
+    person = draw.normal(size=(1, N_SUBJECTS, 19, 1))
+    noise = draw.normal(size=(N_MOMENTS, N_SUBJECTS, 19, 200))
+    signal = (shared * pattern + person + noise).reshape(-1, 19, 200)
+    window = torch.arange(len(signal))
+    moment = np.repeat(np.arange(N_MOMENTS), N_SUBJECTS)
+    codes = {
+        "subject": np.tile(np.arange(N_SUBJECTS), N_MOMENTS) + 100 * seed,
+        "segment": moment,
+        "movie": np.zeros(len(signal)),
+    }
+    return Batch(
+        torch.from_numpy(signal).float(),
+        window,
+        window_keys(0, 0, window),
+        labels={"segment_s": torch.from_numpy(moment * 2.0).float()},
+        codes={name: torch.from_numpy(code(values)) for name, values in codes.items()},
+        spec=montage_spec(),
+    )
+
+
+def train(config, shared, n_steps=40):
+    torch.manual_seed(0)
+    encoder = EegConfig(width=32, n_layers=1).build(montage_spec())
+    objective = config.build(encoder)
+    optimizer = torch.optim.AdamW([*encoder.parameters(), *objective.parameters()], lr=2e-3)
+    for step in range(n_steps):
+        optimizer.zero_grad()
+        objective(encoder, batch_of(shared=shared, seed=step % 4)).total.backward()
+        optimizer.step()
+    encoder.eval()
+    return encoder, objective.eval()
+
+
+@pytest.mark.parametrize(("shared", "lowest", "highest"), [(1.0, 0.6, 1.0), (0.0, 0.0, 0.35)])
+def test_moments_are_found_in_new_people_where_they_share_something(shared, lowest, highest):
+    encoder, objective = train(ContrastiveConfig(guard_s=0), shared)
+    with torch.no_grad():
+        losses = objective(encoder, batch_of(shared=shared, seed=7))
+    figures = objective.score(losses.outputs)
+    assert lowest <= figures["retrieval"] <= highest, figures
+    assert figures["retrieval_chance"] == pytest.approx(1 / N_MOMENTS)
+    even = float(losses.parts["contrastive_even"])
+    assert even == pytest.approx(np.log(N_MOMENTS * N_SUBJECTS - 1), rel=1e-4)
+    assert (float(losses.parts["contrastive"]) < 0.7 * even) == (shared > 0)
+
+
+def test_features_take_a_common_course_without_collapsing():
+    encoder, objective = train(MovieIscConfig(width=4), 1.0)
+    with torch.no_grad():
+        parts = objective(encoder, batch_of(shared=1.0, seed=7)).parts
+    assert float(parts["movie_isc"]) < 0.5
+    assert float(parts["spread"]) < 1.5
+    assert float(parts["movie_isc_none"]) == 1
