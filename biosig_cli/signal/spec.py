@@ -1,14 +1,17 @@
 """What a window is: which channels it has, how fast they were sampled, and how long it lasts."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError
 
 ChannelKind = Literal["ppg", "ecg", "acc", "eeg", "resp", "other"]
+Position = tuple[float, float, float]
+"""Where an electrode sits on a head that is a sphere of radius 1: x to the right ear, y to the
+nose, z up. The same place has the same position in every montage, and heads have no size."""
 
 
 class Channel(Config):
@@ -17,6 +20,16 @@ class Channel(Config):
     name: str
     kind: ChannelKind
     unit: str = ""
+    position: Position | None = None
+    """Of an electrode, on the unit sphere; None where there is none."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_position(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A channel without a position is written as it was before there were positions."""
+        dumped: dict[str, Any] = dump(self)
+        if self.position is None:
+            dumped.pop("position", None)
+        return dumped
 
 
 class SignalSpec(Config):
