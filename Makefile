@@ -3,7 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 # Every extra but the cluster's.
-EXTRAS := demo,dev,tensorboard,test
+EXTRAS := demo,dev,eeg,tensorboard,test
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
@@ -41,9 +41,10 @@ format: setup  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## time the training step against a bare loop, and score the gate of quality
+bench: setup  ## time training and EEG windows, and score the gate of quality
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/quality_gate.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eeg_windows.py
 
 clean:  ## remove what can be made again, but no results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

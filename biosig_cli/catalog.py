@@ -3,23 +3,33 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from biosig_cli.core.config import read_file
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.bids_eeg import BidsEeg
 from biosig_cli.data.readers.bids_physio import BidsPhysio
 from biosig_cli.data.readers.but_ppg import ButPpg
 from biosig_cli.data.readers.csv_folder import CsvFolder
+from biosig_cli.data.readers.eeg_folder import EegFolder
 from biosig_cli.data.readers.segments import SegmentTable
+from biosig_cli.data.readers.tuh import TuhFolder
 from biosig_cli.data.readers.vital import VitalFolder
 from biosig_cli.data.readers.wfdb_folder import WfdbFolder
 
 if TYPE_CHECKING:
     from biosig_cli.models.base import Encoder
 
-FOLDERS = (VitalFolder, ButPpg, BidsPhysio, WfdbFolder, SegmentTable)
+FOLDERS = (
+    VitalFolder,
+    ButPpg,
+    BidsEeg,
+    BidsPhysio,
+    WfdbFolder,
+    SegmentTable,
+    TuhFolder,
+    EegFolder,
+)
 """Kinds of folders that are recognised by their content, the more special ones first."""
 
 
@@ -80,12 +90,12 @@ def load_encoder(path: Path) -> "Encoder":
     """
     # Here, so that the commands that only read recordings need not load torch.
     from biosig_cli.engine.checkpoint import load_checkpoint
-    from biosig_cli.models.kinds import AnyModel
+    from biosig_cli.models.kinds import read_model
     from biosig_cli.models.weights import load_weights
     from biosig_cli.signal.spec import SignalSpec
 
     content = load_checkpoint(path)
-    model: AnyModel = TypeAdapter(AnyModel).validate_python(content["model_config"])
+    model = read_model(content["model_config"], str(path))
     encoder = model.build(SignalSpec.parse(content["spec"]))
     load_weights(encoder, content["encoder_state_dict"], source=str(path))
     return encoder.eval()

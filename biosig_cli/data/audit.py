@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from biosig_cli.data.findings import Coded, Finding, Part, Report, Trained
 
-FITS_NOTHING = ("window", "record", "none", "minmax")
+FITS_NOTHING = ("window", "record", "none", "minmax", "robust")
 """Normalizations that take their figures from the window or the record itself, or from nothing."""
 SLACK_S = 1e-6
 

@@ -3,7 +3,7 @@
 The shipped `channels.yaml` and `windows.yaml` are the defaults, so the values stand in one place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,9 @@ from pydantic import Field
 
 from biosig_cli.core.config import Config, find_config, read_file
 from biosig_cli.core.errors import ConfigError
+from biosig_cli.data.electrodes import electrode_positions, montage_electrodes
 from biosig_cli.signal.filters import AnyFilter
-from biosig_cli.signal.spec import Channel, ChannelKind
+from biosig_cli.signal.spec import Channel, ChannelKind, Position
 
 
 class ChannelConfig(Config):
@@ -31,6 +32,20 @@ class ChannelConfig(Config):
     """Filter of the continuous signal; null leaves it as it is."""
     min_quality: float | None = Field(None, ge=0, le=1)
     """A window whose score in this channel is lower is dropped; the windows' own if null."""
+    electrodes: str | tuple[str, ...] | None = None
+    """Makes it stand for many channels, one for each electrode, which carry its settings: a list of
+    names, a montage of mne such as GSN-HydroCel-129, or `all` that the recordings have."""
+    position: Position | None = None
+    """Where an electrode sits on the unit sphere; `electrodes` fills it in."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the samples; a setting that came later and is not used is no part."""
+        dumped = self.dump()
+        return {key: dumped[key] for key in dumped if key not in LATER or dumped[key] is not None}
+
+
+LATER = ("electrodes", "position")
+ALL = "all"
 
 
 @cache
@@ -76,12 +91,22 @@ def overlay(base: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any
 
 
 def choose(
-    channels: Mapping[str, ChannelConfig], sets: Mapping[str, Sequence[str]], name: str
+    channels: Mapping[str, ChannelConfig],
+    sets: Mapping[str, Sequence[str]],
+    name: str,
+    electrodes: Callable[[], Sequence[str]] | None = None,
 ) -> dict[str, ChannelConfig]:
     """Return the channels of the set called `name`, in its order.
 
+    Args:
+        channels: Every channel that is described.
+        sets: The channels of each set.
+        name: The set.
+        electrodes: Tells which electrodes the recordings have.
+
     Raises:
-        ConfigError: If there is no such set, or it names a channel that is not described.
+        ConfigError: If there is no such set, it names a channel that is not described, or nothing
+            tells which electrodes a channel stands for.
     """
     if name not in sets:
         raise ConfigError(
@@ -96,13 +121,42 @@ def choose(
         )
     if not sets[name] or len(set(sets[name])) != len(sets[name]):
         raise ConfigError(f"set {name!r} must name each of its channels once: {list(sets[name])}")
-    return {channel: channels[channel] for channel in sets[name]}
+    chosen: dict[str, ChannelConfig] = {}
+    for channel in sets[name]:
+        chosen |= _each_electrode(channel, channels[channel], electrodes)
+    return chosen
+
+
+def _each_electrode(
+    name: str, channel: ChannelConfig, there: Callable[[], Sequence[str]] | None
+) -> dict[str, ChannelConfig]:
+    """Return the channel, or in its place the electrodes that it stands for."""
+    if channel.electrodes is None:
+        return {name: channel}
+    if channel.electrodes == ALL:
+        names = there() if there is not None else ()
+        if not names:
+            raise ConfigError(
+                f"channels.{name}.electrodes: all: no recording at hand has a channel that a "
+                "montage knows by name",
+                hint=f"give --source, or a list of names: channels.{name}.electrodes=[Fp1,Fp2]",
+            )
+    elif isinstance(channel.electrodes, str):
+        names = montage_electrodes(channel.electrodes)
+    else:
+        names = channel.electrodes
+    one = channel.model_copy(update={"electrodes": None})
+    return {
+        electrode: one.model_copy(update={"tracks": (electrode,), "position": position})
+        for electrode, position in electrode_positions(names).items()
+    }
 
 
 def spec_channels(channels: Mapping[str, ChannelConfig]) -> tuple[Channel, ...]:
     """Return the channels as a window's spec holds them."""
     return tuple(
-        Channel(name=name, kind=config.kind, unit=config.unit) for name, config in channels.items()
+        Channel(name=name, kind=config.kind, unit=config.unit, position=config.position)
+        for name, config in channels.items()
     )
 
 

@@ -82,6 +82,8 @@ class DatasetConfig(FileConfig):
     """Regular expression whose first group is the subject's id in the record's id."""
     subjects: SubjectTableConfig | None = None
     """Table of the subject of each record, where ids do not tell."""
+    exclude: tuple[str, ...] = ()
+    """Subjects whose recordings are in no split."""
     labels: dict[str, LabelConfig] = Field(default_factory=dict)
     """What is to be learned, by name; windows get a column `label_NAME`."""
     attributes: dict[str, LabelConfig] = Field(default_factory=dict)
@@ -117,7 +119,7 @@ class DatasetConfig(FileConfig):
         """Patterns of the files that say something of recordings, and are none."""
         stated = [known.table for known in (*self.labels.values(), *self.attributes.values())]
         stated += [self.subjects.table] if self.subjects else []
-        return tuple(re.sub(r"\{[^}]*\}", "*", table) for table in stated)
+        return tuple(re.sub(r"\{[^}]*\}", "*", table) for table in stated if table)
 
     @property
     def describes_files(self) -> bool:

@@ -6,6 +6,7 @@ that the two differ in noise alone.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from biosig_cli.signal.denoise import (
     noise_power,
     wavelet_denoise,
 )
-from biosig_cli.signal.filters import response_db, zero_phase
+from biosig_cli.signal.filters import AnyFilter, Sos, response_db, zero_phase
 from biosig_cli.signal.resample import anti_alias_gain, resample_segment, valid_segments
 
 BEAT_FINDERS = {"ecg": ecg_beats, "ppg": ppg_beats}
@@ -67,8 +68,8 @@ class Gridded:
     @property
     def span(self) -> tuple[int, int]:
         """Grid index of the first usable sample, and of the one after the last."""
-        usable = np.flatnonzero(np.isfinite(self.filtered))
-        return int(usable[0]), int(usable[-1]) + 1
+        usable = np.isfinite(self.filtered)
+        return int(usable.argmax()), len(usable) - int(usable[::-1].argmax())
 
 
 def to_grid(
@@ -107,6 +108,12 @@ def origin_s(record: Record) -> float:
     slowest = min(record.tracks.values(), key=lambda track: track.sampling_hz)
     n_samples = slowest.start_s * slowest.sampling_hz
     return (n_samples - int(n_samples + 1e-6)) / slowest.sampling_hz
+
+
+@lru_cache(maxsize=32)
+def _design(config: AnyFilter, sampling_hz: float) -> Sos:
+    """Return the sections of a filter, designed once for the many channels of an EEG."""
+    return config.design(sampling_hz)
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ class _Channel:
         if self.config.filter is None:
             mean: float = samples.mean(dtype=np.float64)
             return values + mean  # resampling took it away
-        sos = self.config.filter.design(sampling_hz)
+        sos = _design(self.config.filter, sampling_hz)
         settle_s = self.config.filter.settle_s
         return zero_phase(values, sos, sampling_hz=sampling_hz, settle_s=settle_s)
 

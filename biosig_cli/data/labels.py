@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.tables import Table, is_missing, read_table
+from biosig_cli.data.tables import Table, is_missing, read_table, read_tables, tables_like
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "min": 60.0}
 Values = NDArray[np.float64]
@@ -29,10 +29,12 @@ Series = tuple[Values, Values]
 class LabelConfig(Config):
     """Where one label stands, and how it becomes a number per window."""
 
-    table: str
+    table: str = ""
     """File in the folder of the recordings. `{record}` stands for the record's id, and `{1}` for
-    the first group of `match` in it, where each record has a table of its own."""
-    column: str
+    the first group of `match` in it, where each record has a table of its own; `*` stands for
+    anything, and the tables that fit count as one. Without a table, the value is the first group of
+    `match` in the record's id."""
+    column: str = ""
     """Column of the values."""
     record: str | None = None
     """Column of the record's id, in a table for all records."""
@@ -66,7 +68,11 @@ class LabelConfig(Config):
     @model_validator(mode="after")
     def _has_one_key(self) -> "LabelConfig":
         keys = [self.record is not None, self.subject is not None, self.is_per_record]
-        if sum(keys) != 1:
+        if not self.table and (self.match is None or any(keys) or self.column or self.time):
+            raise ValueError("needs a `table`, or `match` alone to find it in the record's id")
+        if self.table and not self.column:
+            raise ValueError("needs the `column` of its values")
+        if self.table and sum(keys) != 1:
             raise ValueError(
                 "needs one of `record` (column of the record's id), `subject` (column of the "
                 "subject's id), or a `table` with {record} or {1} in its name"
@@ -101,6 +107,23 @@ class LabelConfig(Config):
             cell = match.group(1)
         value = self.values[cell] if cell in self.values else float(cell)
         return value if np.isfinite(value) else np.nan
+
+    def named(self, record: str) -> float:
+        """Return the value in a record's id, NaN where `match` does not fit it.
+
+        Raises:
+            DataError: If what it finds is neither a number nor one of `values`.
+        """
+        found = re.search(self.match or "", record)
+        try:
+            return self.number(found.group(1) or "") if found else np.nan
+        except ValueError:
+            known = f" or one of {', '.join(self.values)}" if self.values else ""
+            raise DataError(
+                f"the label's match {self.match!r} finds {found and found.group(1)!r} in {record}, "
+                f"expected a number{known}",
+                hint="give `values: {WORD: NUMBER}` for words",
+            ) from None
 
     def facts(self) -> dict[str, Any]:
         """Return what a manifest tells of the label."""
@@ -153,7 +176,9 @@ class LabelSet:
         """
         joined = {}
         for column, label in self.by_column.items():
-            if label.time is None:
+            if not label.table:
+                values = np.full(len(starts_s), label.named(record))
+            elif label.time is None:
                 key = subject if label.subject is not None else record
                 value = self._lookup(column, label, record).get(key, np.nan)
                 values = np.full(len(starts_s), value)
@@ -174,6 +199,9 @@ class LabelSet:
         """
         said: dict[str, None] = {}
         for column, label in self.by_column.items():
+            if not label.table:
+                [label.named(record) for record in subjects]
+                continue
             if label.is_per_record:
                 said |= dict.fromkeys(self._own_tables(label, subjects))
                 continue
@@ -196,7 +224,8 @@ class LabelSet:
 
     def _content(self, path: Path) -> str:
         if path not in self._sums:
-            self._sums[path] = sha256(path) if path.is_file() else "missing"
+            files = tables_like(path)
+            self._sums[path] = ",".join(map(sha256, files)) if files else "missing"
         return self._sums[path]
 
     def _own_tables(self, label: LabelConfig, records: Iterable[str]) -> list[str]:
@@ -213,6 +242,8 @@ class LabelSet:
 
     def _path(self, label: LabelConfig, record: str) -> Path | None:
         """Return the table that a record's label stands in; None where its id names none."""
+        if not label.table:
+            return None
         if not label.is_per_record:
             return self.folder / label.table
         name = label.table.replace("{record}", record)
@@ -229,7 +260,7 @@ class LabelSet:
         if label.is_per_record:  # one record's alone: read once, not kept
             return read_table(path, columns)
         if path not in self._tables or not set(columns) <= self._tables[path].keys():
-            self._tables[path] = read_table(path, columns)
+            self._tables[path] = read_tables(path, columns)
         return self._tables[path]
 
     def _lookup(self, column: str, label: LabelConfig, record: str) -> dict[str, float]:

@@ -229,6 +229,7 @@ def write_npz(store: WindowStore, path: Path) -> None:
         "channels": np.array(spec.names),
         "kinds": np.array(spec.kinds),
         "units": np.array([channel.unit for channel in spec.channels]),
+        "positions": np.array([channel.position or [np.nan] * 3 for channel in spec.channels]),
         "sampling_hz": np.array(spec.sampling_hz),
         "subject": store.column("subject").astype(str),
         "record": store.column("record").astype(str),

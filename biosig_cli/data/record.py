@@ -26,6 +26,15 @@ class Track:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happened in a recording: a cue, a stimulus, the press of a button."""
+
+    onset_s: float
+    """When, in seconds on the clock of the record."""
+    name: str
+
+
+@dataclass(frozen=True)
 class Record:
     """One recording; its channels share one clock, which starts with the recording."""
 
@@ -37,3 +46,5 @@ class Record:
     """What a reader found odd but could live with."""
     targets: Mapping[str, Track] = field(default_factory=dict)
     """Denoised twins of tracks where the source has them, by channel, sample for sample."""
+    events: tuple[Event, ...] = ()
+    """What happened in it, in the order of time."""

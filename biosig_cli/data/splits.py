@@ -1,7 +1,7 @@
 """Who is in train, validation and test: subjects are split, never their recordings."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from biosig_cli.data.readers.base import natural_key
 from biosig_cli.data.store import SPLITS
 
 FRACTIONS = {"train": 0.70, "val": 0.15, "test": 0.15}
+WITHOUT_TEST = {"train": 0.70 / 0.85, "val": 0.15 / 0.85, "test": 0.0}
+"""Where the people of test are chosen already."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Splits:
         return len({self.subjects[case] for case in self.cases[split]})
 
 
-def split_subjects(subjects: Mapping[str, str], *, seed: int) -> dict[str, list[str]]:
+def split_subjects(
+    subjects: Mapping[str, str], *, seed: int, fractions: Mapping[str, float] = FRACTIONS
+) -> dict[str, list[str]]:
     """Split the subjects of cases 70 / 15 / 15 and return the cases of each split.
 
     The same cases and seed give the same splits, whatever the order of `subjects`.
@@ -40,12 +44,13 @@ def split_subjects(subjects: Mapping[str, str], *, seed: int) -> dict[str, list[
     Args:
         subjects: Subject of each case.
         seed: Seed of the shuffle.
+        fractions: Part of the subjects that each split gets.
     """
     people = sorted(set(subjects.values()), key=natural_key)
     shuffled = [people[place] for place in np.random.default_rng(seed).permutation(len(people))]
     owner: dict[str, str] = {}
     start = 0
-    for split, size in split_sizes(len(people)).items():
+    for split, size in split_sizes(len(people), fractions).items():
         owner |= dict.fromkeys(shuffled[start : start + size], split)
         start += size
     cases: dict[str, list[str]] = {split: [] for split in SPLITS}
@@ -54,18 +59,35 @@ def split_subjects(subjects: Mapping[str, str], *, seed: int) -> dict[str, list[
     return cases
 
 
-def split_sizes(n_subjects: int) -> dict[str, int]:
+def hold_out(
+    subjects: Mapping[str, str], test: Collection[str], *, seed: int
+) -> dict[str, list[str]]:
+    """Return splits whose test is the subjects of `test`; the others are train and val, 70 to 15.
+
+    Args:
+        subjects: Subject of each case.
+        test: Subjects that nothing is learned from.
+        seed: Seed of the shuffle of the others.
+    """
+    inside = {case: subject for case, subject in subjects.items() if subject not in test}
+    cases = split_subjects(inside, seed=seed, fractions=WITHOUT_TEST)
+    cases["test"] = sorted((case for case in subjects if case not in inside), key=natural_key)
+    return cases
+
+
+def split_sizes(n_subjects: int, fractions: Mapping[str, float] = FRACTIONS) -> dict[str, int]:
     """Return how many of `n_subjects` each split gets, by largest remainder.
 
     From three subjects on no split is empty. Two subjects are one for train and one for val:
     without validation there is nothing to choose the best weights by. One subject is train.
     """
-    exact = {split: n_subjects * fraction for split, fraction in FRACTIONS.items()}
+    exact = {split: n_subjects * fraction for split, fraction in fractions.items()}
     sizes = {split: int(value) for split, value in exact.items()}
-    by_remainder = sorted(SPLITS, key=lambda split: sizes[split] - exact[split])
+    wanted = [split for split in SPLITS if fractions[split]]
+    by_remainder = sorted(wanted, key=lambda split: sizes[split] - exact[split])
     for split in by_remainder[: n_subjects - sum(sizes.values())]:
         sizes[split] += 1
-    for split in SPLITS[:n_subjects]:
+    for split in wanted[:n_subjects]:
         if sizes[split] == 0:
             sizes[max(SPLITS, key=lambda each: sizes[each])] -= 1
             sizes[split] = 1

@@ -61,9 +61,15 @@ def npz_spec(
             raise DataError(f"{file}: {key} has {len(arrays[key])} rows, data has {shape[0]}")
     units = arrays.get("units", [""] * len(names))
     kinds = arrays.get("kinds", [kind_of(name) for name in names])
+    positions = arrays.get("positions", np.full((len(names), 3), np.nan))
     described = [
-        {"name": name, "kind": str(kind), "unit": str(unit)}
-        for name, kind, unit in zip(names, kinds, units, strict=True)
+        {
+            "name": name,
+            "kind": str(kind),
+            "unit": str(unit),
+            "position": place.tolist() if np.isfinite(place).all() else None,
+        }
+        for name, kind, unit, place in zip(names, kinds, units, positions, strict=True)
     ]
     channels = tuple(Channel.parse(each) for each in described)
     return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])

@@ -44,6 +44,32 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     return table
 
 
+def tables_like(path: Path) -> list[Path]:
+    """Return the files that a path means, whose last parts may hold `*`; none if there are none."""
+    fixed = next((each for each in (path, *path.parents) if "*" not in str(each)), path)
+    if fixed == path:
+        return [path] if path.is_file() else []
+    return sorted(fixed.glob(path.relative_to(fixed).as_posix()))
+
+
+def read_tables(path: Path, columns: Sequence[str] = ()) -> Table:
+    """Return the rows of all tables that a path means as one; arguments and errors as `read_table`.
+
+    A cell whose column a table does not have is empty; `columns` each of them must have.
+    """
+    tables = [read_table(each, columns) for each in tables_like(path) or [path]]
+    names = dict.fromkeys(name for table in tables for name in table)
+    n_rows = [len(next(iter(table.values()), [])) for table in tables]
+    return {
+        name: [
+            cell
+            for table, n in zip(tables, n_rows, strict=True)
+            for cell in table.get(name, [""] * n)
+        ]
+        for name in names
+    }
+
+
 def table_columns(path: Path) -> list[str]:
     """Return the names of a table's columns; empty where there is no such table."""
     return list(read_table(path)) if path.is_file() else []

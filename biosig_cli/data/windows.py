@@ -11,120 +11,30 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from biosig_cli.core.config import Config
-from biosig_cli.core.errors import ConfigError, DataError
-from biosig_cli.data.channels import ChannelConfig, spec_channels
+from biosig_cli.core.errors import DataError
 from biosig_cli.data.grid import Grid, Gridded, origin_s, to_grid
+from biosig_cli.data.placement import placement
+from biosig_cli.data.recipe import WindowRecipe, WindowsConfig
 from biosig_cli.data.record import Record
-from biosig_cli.signal.denoise import DenoiseConfig, decibels
-from biosig_cli.signal.normalize import Floats, ScaleMethod, center_and_scale, normalize
-from biosig_cli.signal.quality import QualityConfig, Rule, Verdicts, judge, rules
-from biosig_cli.signal.spec import SignalSpec
+from biosig_cli.signal.denoise import decibels
+from biosig_cli.signal.normalize import Floats, center_and_scale, constant, normalize, pooled_scale
+from biosig_cli.signal.quality import Rule, Verdicts, judge
+
+__all__ = [
+    "CutWindows",
+    "RecordWindows",
+    "WindowRecipe",
+    "WindowsConfig",
+    "cut_and_judge",
+    "cut_record",
+]
 
 Float16s = NDArray[np.float16]
 LARGEST = 65504.0
 """The largest number of float16."""
 SMALLEST = 0.06
 """A signal that is smaller everywhere has fewer than 1,000 steps of float16, 6e-5, to move on."""
-
-
-class WindowsConfig(QualityConfig):
-    """How long a window is, how often one begins, and when it is usable."""
-
-    duration_s: float = Field(gt=0)
-    """Length of a window, in seconds."""
-    sampling_hz: float = Field(gt=0)
-    """Sampling rate of a window, in Hz."""
-    n_samples: int = Field(gt=0)
-    """Length of a window, in samples: `duration_s` times `sampling_hz`."""
-    step_s: float = Field(gt=0)
-    """Time from the start of a window to the start of the next, in seconds."""
-    pad_s: float = Field(0.05, ge=0, le=1)
-    """The end of a slowly sampled track may be continued by so many seconds, until the moment at
-    which its next sample would have come: 10 s at 30 Hz end at 9.967 s, at 125 Hz at 9.992 s."""
-    normalization: ScaleMethod = "window"
-    """What a window is normalized by: its own mean and spread or its record's, its own lowest and
-    highest value (0 to 1), or nothing."""
-    denoise: DenoiseConfig | None = None
-    """How the denoised twin of a window is made, the target of a reconstruction; null: none is."""
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> "WindowsConfig":
-        expected = self.duration_s * self.sampling_hz
-        if abs(expected - self.n_samples) > 1e-6:
-            raise ValueError(
-                f"duration_s {self.duration_s:g} x sampling_hz {self.sampling_hz:g} makes "
-                f"{expected:g} samples, n_samples says {self.n_samples}"
-            )
-        step = self.step_s * self.sampling_hz
-        if abs(step - round(step)) > 1e-6:
-            raise ValueError(f"step_s {self.step_s:g} is not a whole number of samples ({step:g})")
-        return self
-
-    @property
-    def step(self) -> int:
-        """Samples from the start of a window to the start of the next."""
-        return round(self.step_s * self.sampling_hz)
-
-
-class WindowRecipe(Config):
-    """Everything that decides what the windows of a record are."""
-
-    channels: dict[str, ChannelConfig]
-    """The channels of a window, in its order."""
-    windows: WindowsConfig
-    """How they are cut and judged."""
-
-    @property
-    def spec(self) -> SignalSpec:
-        """What the windows are."""
-        return SignalSpec(
-            channels=spec_channels(self.channels),
-            sampling_hz=self.windows.sampling_hz,
-            n_samples=self.windows.n_samples,
-        )
-
-    @property
-    def min_quality(self) -> dict[str, float]:
-        """The lowest score of each channel that states its own."""
-        stated = {name: channel.min_quality for name, channel in self.channels.items()}
-        return {name: lowest for name, lowest in stated.items() if lowest is not None}
-
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """What every window is asked."""
-        return rules(self.spec, self.min_quality, self.windows)
-
-    @property
-    def denoise(self) -> dict[str, DenoiseConfig]:
-        """How each channel is denoised, of those that are.
-
-        Raises:
-            ConfigError: If a channel is named that no window has, or none is left to denoise.
-        """
-        config = self.windows.denoise
-        if config is None:
-            return {}
-        unknown = [name for name in config.channels if name not in self.channels]
-        pulses = [name for name, channel in self.channels.items() if channel.kind == "ppg"]
-        chosen = config.channels or pulses
-        if unknown or not chosen:
-            raise ConfigError(
-                f"windows.denoise.channels names {', '.join(unknown)}, which no window has"
-                if unknown
-                else "no channel is of kind ppg, and windows.denoise.channels names none",
-                hint=f"the channels are {', '.join(self.channels)}",
-            )
-        return dict.fromkeys(chosen, config)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what decides the windows; a setting that came later and is not used is no part."""
-        dumped = self.dump()
-        if self.windows.denoise is None:
-            del dumped["windows"]["denoise"]
-        return dumped
 
 
 @dataclass(frozen=True)
@@ -144,6 +54,12 @@ class CutWindows:
     """(N, C, T) denoised twins, where asked for; a channel that is not denoised is its own."""
     noise: dict[str, Floats] = field(default_factory=dict)
     """By channel that was denoised here, (N, 2) power of noise before, and of error after."""
+    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """(N,) what is known of each by where it stands: its segment, and labels of its trial."""
+    no_room: dict[str, int] = field(default_factory=dict)
+    """Windows that were wanted where there is no room for them, by reason; not among the N."""
+    pooled: tuple[Floats, Floats] | None = None
+    """(C,) center and scale of the whole recording, where windows are normalized by them."""
 
 
 @dataclass(frozen=True)
@@ -158,11 +74,11 @@ class RecordWindows:
     """(n,) per window: `start_s`, `center_X`, `scale_X`, what was measured of its quality, and
     `broken_RULE` for each rule."""
     dropped_columns: dict[str, NDArray[Any]]
-    """(m,) per window that was dropped: `start_s`, `reason`, figures and rules as above."""
+    """(m,) per window that was judged and dropped: `start_s`, `reason`, figures and rules."""
     n_cut: int
-    """Windows before judging."""
+    """Windows that were wanted, those without room for them included."""
     dropped: dict[str, int]
-    """Windows that were dropped, by reason."""
+    """Windows that were dropped or had no room, by reason."""
     target: Float16s | None = None
     """(n, C, T) their denoised twins, by the same center and scale."""
 
@@ -170,8 +86,9 @@ class RecordWindows:
 def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordWindows:
     """Cut a record into the windows that `recipe` wants.
 
-    Windows begin every step from the first moment that all channels have; one in which a channel
-    lacks a sample is dropped like one of poor quality, and counted.
+    Windows begin every step from the first moment that all channels have, or stand within the
+    recipe's segments; one in which a channel lacks a sample is dropped like one of poor quality,
+    one that has no room is left out, and both are counted.
 
     Args:
         record: The recording, with every channel of the recipe.
@@ -185,18 +102,23 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
     cut, names = cut_and_judge(record, recipe), recipe.spec.names
     kept = cut.verdicts.kept
     filtered = cut.filtered[kept]
-    center, scale = center_and_scale(filtered, recipe.windows.normalization)
+    if cut.pooled is None:
+        center, scale = center_and_scale(filtered, recipe.windows.normalization)
+    else:
+        center, scale = (np.tile(each, (len(filtered), 1)) for each in cut.pooled)
     columns: dict[str, NDArray[Any]] = {
         "start_s": cut.start_s[kept],
         **{f"center_{name}": center[:, place] for place, name in enumerate(names)},
         **{f"scale_{name}": scale[:, place] for place, name in enumerate(names)},
         **_evidence(cut.verdicts, recipe.rules, kept),
         **_noise_columns(cut, recipe, kept),
+        **{name: values[kept] for name, values in cut.columns.items()},
     }
     dropped: dict[str, NDArray[Any]] = {
         "start_s": cut.start_s[~kept],
         "reason": cut.verdicts.reason[~kept],
         **_evidence(cut.verdicts, recipe.rules, ~kept),
+        **{name: values[~kept] for name, values in cut.columns.items()},
     }
     reasons, counts = np.unique(dropped["reason"], return_counts=True)
     return RecordWindows(
@@ -205,8 +127,9 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
         data=_stored(filtered, center, scale, recipe),
         columns=columns,
         dropped_columns=dropped,
-        n_cut=len(kept),
-        dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)},
+        n_cut=len(kept) + sum(cut.no_room.values()),
+        dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)}
+        | cut.no_room,
         target=None if cut.target is None else _stored(cut.target[kept], center, scale, recipe),
     )
 
@@ -216,10 +139,13 @@ def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
     windows = recipe.windows
     grid = Grid(origin_s(record), windows.sampling_hz, windows.duration_s, windows.pad_s)
     channels = to_grid(record, recipe.channels, grid, recipe.denoise)
-    starts = _starts(channels, windows)
+    where = placement(record, channels, windows, grid.origin_s)
+    starts = where.starts
     filtered = _cut([each.filtered for each in channels.values()], starts, windows.n_samples)
     unfiltered = _cut([each.unfiltered for each in channels.values()], starts, windows.n_samples)
     beats = {name: each.beats for name, each in channels.items()}
+    eeg = [name for name, channel in recipe.channels.items() if channel.kind == "eeg"]
+    still = constant({name: channels[name].filtered for name in eeg})
     verdicts = judge(
         filtered,
         unfiltered,
@@ -228,6 +154,7 @@ def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
         beats=beats,
         min_quality=recipe.min_quality,
         config=windows,
+        constant=still,
     )
     twins = [each.filtered if each.target is None else each.target for each in channels.values()]
     return CutWindows(
@@ -238,7 +165,30 @@ def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
         verdicts,
         target=_cut(twins, starts, windows.n_samples) if recipe.denoise else None,
         noise={name: _noise_of(each, starts) for name, each in channels.items() if each.noise},
+        columns=where.columns | _still(still, len(starts), is_eeg=bool(eeg)),
+        no_room=where.no_room,
+        pooled=_pooled(channels, recipe, still) if windows.normalization == "robust" else None,
     )
+
+
+def _still(names: Sequence[str], n_windows: int, *, is_eeg: bool) -> dict[str, NDArray[Any]]:
+    """Return the column that marks the EEG channels of a recording that hold no signal."""
+    return {"constant": np.full(n_windows, ",".join(names))} if is_eeg else {}
+
+
+def _pooled(
+    channels: Mapping[str, Gridded], recipe: WindowRecipe, still: Sequence[str]
+) -> tuple[Floats, Floats]:
+    """Return center and scale of all channels: one scale for those of a kind."""
+    center, scale = np.zeros(len(channels), np.float32), np.ones(len(channels), np.float32)
+    kinds = [channel.kind for channel in recipe.channels.values()]
+    for kind in dict.fromkeys(kinds):
+        places = [place for place, each in enumerate(kinds) if each == kind]
+        names = [list(channels)[place] for place in places]
+        signals = [channels[name].filtered for name in names]
+        moving = [name not in still for name in names]
+        center[places], scale[places] = pooled_scale(signals, moving)
+    return center, scale
 
 
 def _noise_of(channel: Gridded, starts: NDArray[np.int64]) -> Floats:
@@ -304,23 +254,6 @@ def _evidence(
         **{name: each[chosen].astype(np.float32) for name, each in verdicts.values.items()},
         **{rule.column: verdicts.broken[rule.name][chosen] for rule in asked},
     }
-
-
-def _starts(channels: Mapping[str, Gridded], windows: WindowsConfig) -> NDArray[np.int64]:
-    spans = {name: channel.span for name, channel in channels.items()}
-    first = max(start for start, _ in spans.values())
-    last = min(stop for _, stop in spans.values())
-    if last - first < windows.n_samples:
-        said = ", ".join(
-            f"{name} {start / windows.sampling_hz:.1f}-{stop / windows.sampling_hz:.1f} s"
-            for name, (start, stop) in spans.items()
-        )
-        raise DataError(
-            f"the channels share no {windows.duration_s:g} s: usable are {said}"
-            if len(spans) > 1
-            else f"usable is only {said}"
-        )
-    return np.arange(first, last - windows.n_samples + 1, windows.step, dtype=np.int64)
 
 
 def _cut(

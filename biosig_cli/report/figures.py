@@ -18,6 +18,11 @@ COLORS = {
     "resp": "#2f8077",
 }
 INK = "#333333"
+MANY = 8
+"""More channels than these are drawn as traces under each other, on one scale, as EEG is read."""
+TRACE_INCHES = 0.16
+SPREADS_APART = 4.0
+"""Distance of two traces, in units of what a channel usually spreads."""
 
 
 def draw_windows(
@@ -32,6 +37,8 @@ def draw_windows(
 ) -> None:
     """Draw windows side by side, a row per channel, into a PNG at `path`.
 
+    Many channels are drawn as traces on one scale, without their denoised twins.
+
     Args:
         path: The PNG.
         windows: (n, C, T) windows in the unit of each channel.
@@ -42,6 +49,9 @@ def draw_windows(
         over: (n, C, T) denoised twins, drawn over the windows in a thin dark line.
     """
     n_windows, n_channels, n_samples = windows.shape
+    if n_channels > MANY:
+        _save(_side_by_side(windows, sampling_hz, channels, titles), path, heading)
+        return
     figure = Figure(figsize=(3.9 * n_windows, 1.0 + 1.75 * n_channels), layout="constrained")
     axes = figure.subplots(n_channels, n_windows, sharex=True, squeeze=False)
     time_s = np.arange(n_samples) / sampling_hz
@@ -69,6 +79,73 @@ def draw_windows(
             frameon=False,
         )
     figure.align_ylabels()
+    _save(figure, path, heading)
+
+
+def traces_inches(n_channels: int) -> float:
+    """Return how high a picture of the traces of many channels is."""
+    return 1.0 + TRACE_INCHES * n_channels
+
+
+def trace_distance(windows: NDArray[np.floating]) -> float:
+    """Return how far apart the traces of (..., C, T) windows are drawn, in their unit."""
+    traces = windows.reshape(-1, windows.shape[-1])
+    known = traces[np.isfinite(traces).all(axis=-1)]
+    usual = float(np.median(known.std(axis=-1))) if len(known) else 0.0
+    return SPREADS_APART * usual or 1.0
+
+
+def draw_traces(
+    axis: Axes,
+    window: NDArray[np.floating],
+    *,
+    sampling_hz: float,
+    channels: Sequence[tuple[str, str, str]],
+    apart: float,
+) -> None:
+    """Draw the channels of a (C, T) window under each other, all on one scale.
+
+    Args:
+        axis: Where to draw.
+        window: Samples in the unit of each channel; NaN where one is missing.
+        sampling_hz: Sampling rate, in Hz.
+        channels: Name, kind and unit of each channel.
+        apart: Distance of two traces, in the unit of the samples.
+    """
+    n_channels, n_samples = window.shape
+    time_s = np.arange(n_samples) / sampling_hz
+    for row, (samples, (_, kind, _)) in enumerate(zip(window, channels, strict=True)):
+        known = samples[np.isfinite(samples)]
+        middle = np.median(known) if len(known) else 0.0
+        axis.plot(
+            time_s, samples - middle - row * apart, color=COLORS.get(kind, INK), linewidth=0.6
+        )
+    axis.set_xlim(0, n_samples / sampling_hz)
+    axis.set_ylim(-(n_channels + 0.5) * apart, 1.5 * apart)
+    axis.set_yticks(-apart * np.arange(n_channels), [name for name, _, _ in channels], fontsize=6)
+    axis.tick_params(labelsize=6, colors=INK, length=2)
+    axis.spines[["top", "right"]].set_visible(False)
+    unit = channels[0][2]
+    axis.set_xlabel(f"time (s); traces are {apart:.3g} {unit} apart", fontsize=8, color=INK)
+
+
+def _side_by_side(
+    windows: NDArray[np.float32],
+    sampling_hz: float,
+    channels: Sequence[tuple[str, str, str]],
+    titles: Sequence[str],
+) -> Figure:
+    n_windows, n_channels, _ = windows.shape
+    figure = Figure(figsize=(3.9 * n_windows, traces_inches(n_channels)), layout="constrained")
+    axes = figure.subplots(1, n_windows, squeeze=False)[0]
+    apart = trace_distance(windows)
+    for axis, window, title in zip(axes, windows, titles, strict=True):
+        axis.set_title(title, fontsize=9, color=INK, loc="left")
+        draw_traces(axis, window, sampling_hz=sampling_hz, channels=channels, apart=apart)
+    return figure
+
+
+def _save(figure: Figure, path: Path, heading: str) -> None:
     figure.suptitle(heading, fontsize=11, color=INK, x=0.01, ha="left")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

@@ -15,7 +15,14 @@ from matplotlib.ticker import (
 )
 from numpy.typing import NDArray
 
-from biosig_cli.report.figures import COLORS, INK
+from biosig_cli.report.figures import (
+    COLORS,
+    INK,
+    MANY,
+    draw_traces,
+    trace_distance,
+    traces_inches,
+)
 from biosig_cli.report.html import Picture, percent, picture
 from biosig_cli.report.quality_tables import Asked, GroupYield, Judged, sweep
 
@@ -135,6 +142,16 @@ def draw_window(
         caption: What stands below it.
     """
     n_channels, n_samples = window.samples.shape
+    if n_channels > MANY:
+        figure = Figure(figsize=(4.5, traces_inches(n_channels)), layout="constrained")
+        draw_traces(
+            figure.subplots(),
+            window.samples,
+            sampling_hz=sampling_hz,
+            channels=channels,
+            apart=trace_distance(window.samples),
+        )
+        return picture(figure, alt=alt, caption=caption)
     height = 0.42 + 0.92 * n_channels
     figure = Figure(figsize=(4.5, height))
     figure.subplots_adjust(left=0.17, right=0.98, top=1 - 0.06 / height, bottom=0.38 / height)

@@ -1,6 +1,6 @@
 """From recordings to windows on disk: read, resample, filter, cut, judge, normalize, store."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,8 +34,8 @@ from biosig_cli.services.split_store import Build, SplitWindows, build_split
 from biosig_cli.services.windows_report import QUALITY_PAGE
 from biosig_cli.signal.denoise import DenoiseConfig
 
-N_SAID = 5
-"""Skipped cases that are named on screen; all are in skipped.csv."""
+N_LISTED = 8
+"""More channels are not listed on screen."""
 
 
 class BuildWindowsConfig(Config):
@@ -94,7 +94,17 @@ class BuildWindowsConfig(Config):
         Raises:
             ConfigError: If there is no such set of channels.
         """
-        channels, windows = choose(self.channels, self.sets, self.channel_set), self.windows
+        return self.recipe_for(None)
+
+    def recipe_for(self, source: Source | None) -> WindowRecipe:
+        """Return the recipe for the recordings of `source`, which may tell its electrodes.
+
+        Raises:
+            ConfigError: If there is no such set of channels, or nothing tells the electrodes.
+        """
+        there = source.electrodes if source is not None else None
+        channels = choose(self.channels, self.sets, self.channel_set, there)
+        windows = self.windows
         if self.denoise and windows.denoise is None:
             windows = windows.model_copy(update={"denoise": DenoiseConfig()})
         return WindowRecipe(channels=channels, windows=windows)
@@ -136,11 +146,11 @@ def build_stores(
     if config.hash_subjects:
         splits = hide_subjects(splits, key)
     source, shown = _open_source(config, splits)
-    recipe = config.recipe
+    recipe = config.recipe_for(source)
     spec = recipe.spec
     shape = f"{len(spec.channels)} x {spec.n_samples} at {spec.sampling_hz:g} Hz"
     reporter.fact("source", shown, source.kind)
-    reporter.fact("window", f"{', '.join(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
+    reporter.fact("window", f"{_listed(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
     say_target(target_facts(recipe, source), reporter)
     labelling = open_labels(source, reporter)
     result = BuildWindowsResult(config.outdir)
@@ -189,6 +199,13 @@ def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, st
     if dataset is None and stated:
         dataset = DatasetConfig.parse(stated)
     return open_source(path, dataset), path
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the names of channels, of many the first and the last."""
+    if len(names) > N_LISTED:
+        return f"{names[0]}, {names[1]}, ... {names[-1]}"
+    return ", ".join(names)
 
 
 def _report(result: BuildWindowsResult, reporter: Reporter) -> None:

@@ -11,6 +11,7 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.data.labels import LabelSet
 from biosig_cli.data.parts import Known
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.segments import SegmentConfig
 from biosig_cli.data.store import WindowStore
 
 
@@ -48,22 +49,33 @@ def open_labels(source: Source, reporter: Reporter) -> Labelling:
     odd = labels.check(subjects)
     for what, named in (("labels", labels.labels), ("attributes", labels.attributes)):
         if named:
-            tables = dict.fromkeys(label.table for label in named.values())
+            tables = dict.fromkeys(label.table or "the records' names" for label in named.values())
             reporter.fact(what, ", ".join(named), f"from {', '.join(tables)}")
     for sentence in odd:
         reporter.say(f"labels: {sentence}")
     return Labelling(labels, subjects)
 
 
-def label_facts(labels: LabelSet, store: WindowStore) -> dict[str, Any]:
+def label_facts(
+    labels: LabelSet, segments: Sequence[SegmentConfig], store: WindowStore
+) -> dict[str, Any]:
     """Return what a manifest tells of labels and attributes, with how many windows have them."""
+    delays = {label: each for each in segments for label in each.delays}
 
     def told(start: str, named: Mapping[str, Any]) -> dict[str, Any]:
         counts = {name: int(np.isfinite(store.column(f"{start}_{name}")).sum()) for name in named}
         return {name: label.facts() | {"known": counts[name]} for name, label in named.items()}
 
+    def measured(name: str, segment: SegmentConfig) -> dict[str, Any]:
+        n_known = int(np.isfinite(store.column(f"label_{name}")).sum())
+        since = " or ".join(segment.anchor)
+        first = " or ".join(segment.delays[name])
+        what = f"seconds from {since} to the first {first}"
+        return {"what": what, "unit": "s", "derived_from": [], "known": n_known}
+
     return {
-        "labels": told("label", labels.labels),
+        "labels": told("label", labels.labels)
+        | {name: measured(name, segment) for name, segment in delays.items()},
         "attributes": told("subject", labels.attributes),
     }
 

@@ -1,8 +1,11 @@
 """Which recordings are for training, validation and testing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 from biosig_cli import __version__
 from biosig_cli.catalog import open_source
@@ -13,14 +16,17 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Environment
 from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.pseudonyms import hide_subjects
+from biosig_cli.data.readers.base import Source
 from biosig_cli.data.splits import (
     FRACTIONS,
     Splits,
     fixed_splits,
+    hold_out,
     split_subjects,
     write_splits,
 )
 from biosig_cli.data.store import SPLITS
+from biosig_cli.data.tables import read_tables
 
 N_FASTTRACK = 70
 """Cases that `fasttrack` takes."""
@@ -28,6 +34,19 @@ N_FASTTRACK = 70
 HOW_TO_KEY = "BIOSIG_SUBJECT_KEY keeps ids from being guessed; keep the key to add recordings"
 CASE_SETS = ("all", "bis", "desflurane", "sevoflurane", "remifentanil", "propofol", "tiva")
 """Parts of VitalDB by what was monitored or given."""
+
+
+class HoldOutConfig(Config):
+    """People whom a table sets apart for the test, such as one release of a data set."""
+
+    table: str
+    """File in the folder of the recordings; `*` stands for anything."""
+    subject: str
+    """Column of the subject's id."""
+    column: str
+    """Column that tells them apart."""
+    values: tuple[str, ...] = Field(min_length=1)
+    """What it says of those who are set apart."""
 
 
 class PrepareSplitsConfig(Config):
@@ -51,6 +70,9 @@ class PrepareSplitsConfig(Config):
     """Write pseudonyms for the ids of subjects, here and in what is made from the split file."""
     splits: dict[str, tuple[str, ...]] | None = None
     """Record ids of train, val and test, where a recipe fixes them."""
+    hold_out: HoldOutConfig | None = None
+    """People of whom test is made, so that train and val have none of them; where the folder has
+    none of them, all are split 70 / 15 / 15."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +93,16 @@ def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSp
     _check_case_set(config)
     source = open_source(config.source, config.dataset)
     subjects = source.subjects()
-    chosen = source.ids()[: N_FASTTRACK if config.mode == "fasttrack" else None]
+    chosen = _choose(source, subjects, config, reporter)
     reporter.fact("source", config.source, f"{source.kind}, {len(subjects)} records")
     reporter.fact("subjects", len({subjects[case] for case in chosen}), source.subject_origin)
     if config.splits is None:
-        cases = split_subjects({case: subjects[case] for case in chosen}, seed=config.seed)
-        how = "subjects, 70 / 15 / 15"
+        cases, how = _split(source, {case: subjects[case] for case in chosen}, config)
     else:
         _check_names(config.splits)
         cases = fixed_splits(config.splits, subjects)
         how = "as the recipe states"
+    reporter.fact("split", how)
     splits = Splits(cases, subjects, _meta(config, source.kind, how))
     if config.hash_subjects:
         splits = hide_subjects(splits, Environment().subject_key)
@@ -90,6 +112,36 @@ def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSp
     write_json(path.with_name(f"{path.stem}_config.json"), config.dump())
     _report(splits, path, reporter)
     return PrepareSplitsResult(path, splits)
+
+
+def _choose(
+    source: Source, subjects: Mapping[str, str], config: PrepareSplitsConfig, reporter: Reporter
+) -> list[str]:
+    """Return the records to split, in order."""
+    excluded = set(config.dataset.exclude) if config.dataset else set()
+    there = [case for case in source.ids() if subjects[case] not in excluded]
+    n_excluded = len(source.ids()) - len(there)
+    if n_excluded:
+        reporter.fact("excluded", f"{n_excluded} records", "of subjects that the recipe excludes")
+    return there[: N_FASTTRACK if config.mode == "fasttrack" else None]
+
+
+def _split(
+    source: Source, subjects: Mapping[str, str], config: PrepareSplitsConfig
+) -> tuple[dict[str, list[str]], str]:
+    """Return the cases of each split, and in words how they came there."""
+    how = "subjects, 70 / 15 / 15"
+    if config.hold_out is None:
+        return split_subjects(subjects, seed=config.seed), how
+    stated = config.hold_out
+    what = f"{stated.column} {', '.join(stated.values)}"
+    table = read_tables(source.folder / stated.table, (stated.subject, stated.column))
+    pairs = zip(table[stated.subject], table[stated.column], strict=True)
+    test = {subject for subject, value in pairs if value in stated.values}
+    if not test & set(subjects.values()):
+        return split_subjects(subjects, seed=config.seed), f"{how}; nobody is of {what}"
+    cases = hold_out(subjects, test, seed=config.seed)
+    return cases, f"test is {what}; the other subjects 70 / 15"
 
 
 def _check_case_set(config: PrepareSplitsConfig) -> None:

@@ -17,6 +17,7 @@ from biosig_cli.core.runtime import Machine, choose_workers
 from biosig_cli.data.parts import pack, write_skipped
 from biosig_cli.data.pseudonyms import hide_in, is_hidden, pseudonym
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.segments import is_wanted
 from biosig_cli.data.splits import Splits
 from biosig_cli.data.store import MANIFEST, WindowStore
 from biosig_cli.data.windows import WindowRecipe
@@ -25,6 +26,8 @@ from biosig_cli.services.denoised import target_facts, target_quality
 from biosig_cli.services.labelling import Labelling, label_facts
 from biosig_cli.services.windows_report import draw_some, write_quality
 
+UNWANTED = "of no segment: its id fits the `records` of none"
+"""Why a recording is not read."""
 N_SAID = 5
 """Skipped cases that are named on screen; all are in skipped.csv."""
 
@@ -109,11 +112,15 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     done = _finished(build, reporter)
     if done is not None:
         return done
+    segments = build.recipe.windows.segments
+    skipped = {case: UNWANTED for case in build.cases if not is_wanted(case, segments)}
+    if skipped:
+        reporter.say(f"{build.split}: {len(skipped)} cases are of no segment, and are not read")
     waiting = [case for case in build.cases if not build.part(case).is_file()]
-    n_kept_parts = len(build.cases) - len(waiting)
+    waiting = [case for case in waiting if case not in skipped]
+    n_kept_parts = len(build.cases) - len(waiting) - len(skipped)
     if n_kept_parts:
         reporter.say(f"{build.split}: {n_kept_parts} of {len(build.cases)} cases were done before")
-    skipped: dict[str, str] = {}
     tasks = [
         Task(case, build.splits.subjects[case], build.part(case), build.name(case))
         for case in waiting
@@ -122,12 +129,14 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     chosen = choose_workers(workers, len(tasks), Machine.detect(devices=False))
     if tasks:
         reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
+    n_failed = 0
     with reporter.progress(f"{build.split}: cases", len(tasks)) as advance:
         for case, reason in make_parts(tasks, maker, n_workers=int(chosen.value)):
             advance(note=case)
             if reason:
                 skipped[case] = reason
-                if len(skipped) <= N_SAID:
+                n_failed += 1
+                if n_failed <= N_SAID:
                     reporter.warn(f"case {case} skipped: {reason}")
     return _pack(build, skipped)
 
@@ -207,7 +216,7 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         )
     if packed.n_windows:
         store = WindowStore(build.folder, spec, manifest, range(len(spec.channels)))
-        manifest |= label_facts(build.labelling.labels, store)
+        manifest |= label_facts(build.labelling.labels, build.recipe.windows.segments, store)
         manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)

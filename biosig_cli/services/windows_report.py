@@ -25,6 +25,8 @@ from biosig_cli.signal.spec import SignalSpec
 QUALITY_PAGE = "quality.html"
 N_DRAWN = 4
 """Windows in `windows.png`."""
+LONG_NAME = 20
+"""Letters of a record's name, beyond which it takes a line of its own."""
 LONGEST_DRAWN_S = 12.0
 """A longer window is drawn in part."""
 
@@ -50,12 +52,18 @@ def draw_some(folder: Path, spec: SignalSpec, manifest: Mapping[str, Any]) -> No
         sampling_hz=spec.sampling_hz,
         channels=_channels(spec),
         titles=[
-            f"record {record}, from {start_s:.0f} s"
-            for record, start_s in zip(records, starts_s, strict=True)
+            _title(str(record), start_s) for record, start_s in zip(records, starts_s, strict=True)
         ],
         heading=f"{manifest['split']}: {len(rows)} of {len(store):,} windows, filtered, "
         f"{spec.duration_s:g} s at {spec.sampling_hz:g} Hz{part}",
     )
+
+
+def _title(record: str, start_s: float) -> str:
+    """Return what stands above a window: long names take a line, and folders are left out."""
+    name = record.rsplit("/", 1)[-1]
+    between = "\n" if len(name) > LONG_NAME else " "
+    return f"record {name},{between}from {start_s:.0f} s"
 
 
 def write_quality(

@@ -4,7 +4,7 @@ Each rule belongs to kinds of channel; those about the heart never touch acceler
 and clipped stretches are looked for before filtering, which would hide them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,8 +55,10 @@ MISSING = "missing"
 """The rule about samples; every gate asks it."""
 
 CARDIAC: frozenset[ChannelKind] = frozenset({"ppg", "ecg"})
-CONTINUOUS: frozenset[ChannelKind] = frozenset({"ppg", "ecg", "eeg"})
-"""Signals that never stand still; an accelerometer at rest does, and breath between two breaths."""
+"""Judged channel by channel, and never still; an accelerometer at rest is, and breath between two
+breaths."""
+BAD = ("flat", "clipped")
+"""What makes a channel of an EEG bad in a window."""
 
 BEAT_SPAN_S: dict[ChannelKind, tuple[float, float]] = {"ppg": PULSE_SPAN_S, "ecg": (0.10, 0.15)}
 """What belongs to a beat, before and after its peak: the systolic wave, the QRS complex."""
@@ -84,6 +86,10 @@ class QualityConfig(Config):
     below 0.25 in an ECG and 0.3 in a PPG, drifting noise below 0.6 in a PPG."""
     max_rate_difference_bpm: float = Field(10.0, gt=0)
     """Largest difference between pulse rate and ECG rate, where both are known."""
+    max_bad_channels: float = Field(0.25, ge=0, le=1)
+    """Largest part of the EEG channels of a window that may be flat or clipped beyond the limits
+    above: of many electrodes some are always loose. Channels that stand still in the whole
+    recording, such as its reference, are not asked."""
 
 
 @dataclass(frozen=True)
@@ -135,13 +141,15 @@ def judge(
     beats: Mapping[str, NDArray[np.int64]],
     min_quality: Mapping[str, float] | None = None,
     config: QualityConfig | None = None,
+    constant: Collection[str] = (),
 ) -> Verdicts:
     """Judge all windows of one record.
 
     Rules are asked in this order, each for its channels in the order of `spec`: `missing`,
-    `flat X`, `clipped X`, `few beats X`, `aperiodic X`, `rates disagree`. Aperiodic means that a
-    channel's beats don't repeat each other. When they come is left open: a limit on the
-    autocorrelation of 0.3 drops one in ten good windows of ECG, mostly of irregular hearts.
+    `flat X`, `clipped X`, `flat eeg` and `clipped eeg` (all EEG channels together), `few beats X`,
+    `aperiodic X`, `rates disagree`. Aperiodic means that a channel's beats don't repeat each other.
+    When they come is left open: a limit on the autocorrelation of 0.3 drops one in ten good windows
+    of ECG, mostly of irregular hearts.
 
     Args:
         filtered: (N, C, T) windows in physical units, after filtering.
@@ -151,6 +159,7 @@ def judge(
         beats: By name of each cardiac channel, the (n,) grid indices of its beats.
         min_quality: By channel name, the lowest score; others take the config's.
         config: Thresholds.
+        constant: EEG channels that stand still in the whole recording.
 
     Raises:
         SignalError: If shapes don't match, or a cardiac channel comes without beats.
@@ -172,6 +181,7 @@ def judge(
         )
         for name, figure in figures.items():
             values[f"{channel.name}_{name}"] = np.where(lacking[:, position], np.nan, figure)
+    values |= _bad_channels(unfiltered, lacking, spec, config, constant)
     values |= _rate_difference(values, spec)
     lacks_any = np.asarray(lacking.any(axis=1))
     broken = {
@@ -198,11 +208,12 @@ def rules(
         config: Thresholds.
     """
     config, lowest = config or QualityConfig(), min_quality or {}
-    moving = [channel.name for channel in spec.channels if channel.kind in CONTINUOUS]
     cardiac = [channel.name for channel in spec.channels if channel.kind in CARDIAC]
     asked = [Rule(MISSING, "")]
-    asked += [Rule(f"flat {name}", f"{name}_flat", config.max_flat) for name in moving]
-    asked += [Rule(f"clipped {name}", f"{name}_clipped", config.max_clipped) for name in moving]
+    asked += [Rule(f"flat {name}", f"{name}_flat", config.max_flat) for name in cardiac]
+    asked += [Rule(f"clipped {name}", f"{name}_clipped", config.max_clipped) for name in cardiac]
+    if "eeg" in spec.kinds:
+        asked += [Rule(f"{what} eeg", f"eeg_{what}", config.max_bad_channels) for what in BAD]
     asked += [
         Rule(f"few beats {name}", f"{name}_beats", config.min_cycles, "below") for name in cardiac
     ]
@@ -246,10 +257,9 @@ def _figures(
 ) -> dict[str, Values]:
     """Return the figures of one channel, by the end of their column's name."""
     figures: dict[str, Values] = {}
-    if kind in CONTINUOUS:
+    if kind in CARDIAC:
         figures["flat"] = flat_fraction(unfiltered, sampling_hz)
         figures["clipped"] = clipped_fraction(unfiltered, sampling_hz)
-    if kind in CARDIAC:
         n_samples = filtered.shape[-1]
         figures["beats"] = beats_per_window(beats, starts, n_samples).astype(np.float64)
         figures["rate_bpm"] = rate_per_window_bpm(beats, starts, n_samples, sampling_hz)
@@ -270,6 +280,32 @@ def _figures(
         # A mean, so that clear beats without a rhythm (fibrillation) still score above noise.
         figures["quality"] = (figures["similarity"] + figures["concentration"]) / 2
     return figures
+
+
+def _bad_channels(
+    unfiltered: Windows,
+    lacking: Verdict,
+    spec: SignalSpec,
+    config: QualityConfig,
+    constant: Collection[str],
+) -> dict[str, Values]:
+    """Return which part of the EEG channels of each window is flat, and which is clipped."""
+    asked = [
+        position
+        for position, channel in enumerate(spec.channels)
+        if channel.kind == "eeg" and channel.name not in constant
+    ]
+    if "eeg" not in spec.kinds:
+        return {}
+    share = {what: np.zeros(len(unfiltered)) for what in BAD}
+    for position in asked:
+        windows = unfiltered[:, position]
+        flat = flat_fraction(windows, spec.sampling_hz) > config.max_flat
+        clipped = clipped_fraction(windows, spec.sampling_hz) > config.max_clipped
+        share["flat"] += flat / len(asked)
+        share["clipped"] += clipped / len(asked)
+    is_known = ~lacking.any(axis=1)
+    return {f"eeg_{what}": np.where(is_known, each, np.nan) for what, each in share.items()}
 
 
 def _concentration(

@@ -152,3 +152,40 @@ def test_real_numerics_follow_the_windows(real_data):
     known = labels(real_data / "bidmc_wfdb", hr=numerics)
     # The means of the first three tens of seconds in the file.
     assert of(known, "bidmc01")["label_hr"] == pytest.approx([93.6, 94.1, 94], abs=0.01)
+
+
+def test_a_label_may_stand_in_the_name_of_a_record(tmp_path):
+    known = labels(tmp_path, task={"match": "_(rest|count)$", "values": {"rest": 0, "count": 1}})
+    assert of(known, "s1_count")["label_task"].tolist() == [1, 1, 1]
+    assert of(known, "s1_rest")["label_task"].tolist() == [0, 0, 0]
+    assert np.isnan(of(known, "s1_sleep")["label_task"]).all()
+    assert known.check({"s1_rest": "s1"}) == []
+    assert known.fingerprint("s1_rest") == []
+
+
+def test_a_name_that_holds_no_number_is_an_error(tmp_path):
+    known = labels(tmp_path, task={"match": "_([a-z]+)$"})
+    with pytest.raises(DataError, match="finds 'rest' in s1_rest, expected a number"):
+        known.check({"s1_rest": "s1"})
+
+
+@pytest.mark.parametrize("wrong", [{}, {"match": "(a)", "column": "x"}, {"table": "t.csv"}])
+def test_a_label_is_in_a_table_or_in_the_name(tmp_path, wrong):
+    with pytest.raises(ConfigError, match=r"needs a `table`|needs the `column`"):
+        labels(tmp_path, x=wrong)
+
+
+def test_the_tables_of_several_releases_count_as_one(tmp_path):
+    for name, age in (("R1", 9), ("R2", 12)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "people.tsv").write_text(f"who\tage\ns{name}\t{age}\n")
+    age = {"table": "**/people.tsv", "subject": "who", "column": "age"}
+    known = labels(tmp_path, attributes={"age": age})
+    assert of(known, subject="sR1")["subject_age"][0] == 9
+    assert of(known, subject="sR2")["subject_age"][0] == 12
+    before = known.fingerprint("r1")
+    (tmp_path / "R2" / "people.tsv").write_text("who\tage\nsR2\t13\n")
+    assert labels(tmp_path, attributes={"age": age}).fingerprint("r1") != before
+    nowhere = labels(tmp_path, attributes={"age": age | {"table": "**/nobody.tsv"}})
+    with pytest.raises(DataError, match=r"no table nobody\.tsv"):
+        of(nowhere)

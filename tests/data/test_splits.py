@@ -6,6 +6,7 @@ from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.data.splits import (
     SPLITS,
     fixed_splits,
+    hold_out,
     read_splits,
     split_sizes,
     split_subjects,
@@ -87,3 +88,21 @@ def test_a_split_file_is_checked_when_read(tmp_path):
         read_splits(split_file(path, val=None))
     with pytest.raises(DataError, match="no split file"):
         read_splits(tmp_path / "none.json")
+
+
+def test_people_who_are_held_out_are_the_test_and_nothing_else():
+    subjects = {f"{who}_{part}": f"s{who}" for who in range(20) for part in "ab"}
+    cases = hold_out(subjects, {"s3", "s4", "s99"}, seed=1)
+    assert cases["test"] == ["3_a", "3_b", "4_a", "4_b"]
+    inside = [{subjects[case] for case in cases[split]} for split in ("train", "val")]
+    assert [len(each) for each in inside] == [15, 3]
+    assert not inside[0] & inside[1]
+    assert cases == hold_out(dict(reversed(subjects.items())), {"s4", "s3"}, seed=1)
+
+
+def test_few_people_beside_the_held_out_are_train_and_val():
+    assert hold_out({"a": "1", "b": "2", "c": "3"}, {"3"}, seed=0)["test"] == ["c"]
+    two = hold_out({"a": "1", "b": "2", "c": "3"}, {"3"}, seed=0)
+    assert [len(two[split]) for split in SPLITS] == [1, 1, 1]
+    alone = hold_out({"a": "1", "c": "3"}, {"3"}, seed=0)
+    assert [len(alone[split]) for split in SPLITS] == [1, 0, 1]

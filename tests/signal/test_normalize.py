@@ -1,6 +1,14 @@
 import numpy as np
+import pytest
 
-from biosig_cli.signal.normalize import center_and_scale, denormalize, normalize
+from biosig_cli.core.errors import SignalError
+from biosig_cli.signal.normalize import (
+    center_and_scale,
+    constant,
+    denormalize,
+    normalize,
+    pooled_scale,
+)
 
 
 def test_each_window_is_scaled_by_its_own_mean_and_spread():
@@ -73,3 +81,38 @@ def test_none_leaves_windows_in_their_unit():
     windows = np.random.default_rng(0).normal(80.0, 15.0, (3, 2, 50)).astype(np.float32)
     center, scale = center_and_scale(windows, "none")
     np.testing.assert_array_equal(normalize(windows, center, scale), windows)
+
+
+def test_all_channels_of_a_recording_share_one_scale_which_artefacts_do_not_move():
+    draw = np.random.default_rng(0)
+    small, large = draw.normal(3, 1, 20_000), draw.normal(-5, 9, 20_000)
+    still = np.full(20_000, 7.0)
+    center, scale = pooled_scale([small, large, still], [True, True, False])
+    np.testing.assert_allclose(center, [3, -5, 7], atol=0.4)
+    assert len(set(scale.tolist())) == 1
+    assert 1 < scale[0] < 9
+    broken = large.copy()
+    broken[1000:1500] = 1e6
+    assert pooled_scale([small, broken, still], [True, True, False])[1][0] < 1.1 * scale[0]
+
+
+def test_gaps_have_no_say_and_a_recording_that_stands_still_has_scale_1():
+    signal = np.random.default_rng(1).normal(0, 2, 10_000)
+    with_gap = np.concatenate([signal, np.full(300, np.nan)])
+    np.testing.assert_allclose(pooled_scale([with_gap], [True])[1], 2, rtol=0.05)
+    np.testing.assert_array_equal(pooled_scale([np.zeros(50)], [False])[1], [1])
+    np.testing.assert_array_equal(pooled_scale([np.zeros(50)], [True])[1], [1])
+
+
+def test_a_reference_stands_still_beside_the_others():
+    draw = np.random.default_rng(2)
+    signals = {"C3": draw.normal(0, 10, 5000), "C4": draw.normal(0, 4, 5000)}
+    assert constant(signals) == ()
+    reference = {"Cz": 1e-3 * draw.normal(size=5000), "Pz": np.zeros(5000)}
+    assert constant(signals | reference) == ("Cz", "Pz")
+    assert constant({}) == ()
+
+
+def test_a_scale_of_recordings_is_not_taken_of_windows():
+    with pytest.raises(SignalError, match="a scale of a whole recording"):
+        center_and_scale(np.zeros((1, 1, 4)), "robust")

@@ -151,8 +151,33 @@ def test_rules_about_the_heart_never_touch_acceleration_or_eeg():
         noise, noise, _spec(ACC_X="acc", Fz="eeg"), starts=STARTS, beats={}, config=None
     )
     assert verdicts.kept.all()
-    assert list(verdicts.broken) == ["missing", "flat Fz", "clipped Fz"]
-    assert set(verdicts.values) == {"Fz_flat", "Fz_clipped"}
+    assert list(verdicts.broken) == ["missing", "flat eeg", "clipped eeg"]
+    assert set(verdicts.values) == {"eeg_flat", "eeg_clipped"}
+
+
+def test_some_loose_electrodes_are_no_reason_to_drop_a_window_but_many_are():
+    names = [f"E{number}" for number in range(1, 9)]
+    spec = _spec(**dict.fromkeys(names, "eeg"))
+    noise = np.random.default_rng(0).normal(size=(N_WINDOWS, 8, N_SAMPLES))
+    noise[1, :2] = 0.0  # 2 of 8 flat, a quarter
+    noise[2, :3] = 0.0
+    noise[3, :3] = np.clip(2 * np.sin(np.arange(N_SAMPLES) / 10), -1, 1)
+    verdicts = judge(noise, noise, spec, starts=STARTS, beats={})
+    assert verdicts.reason.tolist() == ["", "", "flat eeg", "clipped eeg", "", ""]
+    np.testing.assert_allclose(verdicts.values["eeg_flat"][:3], [0, 0.25, 0.375])
+    strict = QualityConfig(max_bad_channels=0.2)
+    assert judge(noise, noise, spec, starts=STARTS, beats={}, config=strict).reason[1] == "flat eeg"
+
+
+def test_a_reference_is_not_asked_whether_it_stands_still():
+    spec = _spec(Fz="eeg", Cz="eeg")
+    noise = np.random.default_rng(0).normal(size=(N_WINDOWS, 2, N_SAMPLES))
+    noise[:, 1] = 0.0
+    assert not judge(noise, noise, spec, starts=STARTS, beats={}).kept.any()
+    known = judge(noise, noise, spec, starts=STARTS, beats={}, constant=["Cz"])
+    assert known.kept.all()
+    noise[:, 0] = 0.0
+    assert not judge(noise, noise, spec, starts=STARTS, beats={}, constant=["Cz"]).kept.any()
 
 
 def test_rules_are_asked_in_the_documented_order(pulse_and_heart):

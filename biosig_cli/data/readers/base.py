@@ -56,6 +56,9 @@ class Source(Protocol):
             DataError: If it can't be read or lacks one of them.
         """
 
+    def electrodes(self) -> tuple[str, ...]:
+        """Return the electrodes that its EEG recordings have; none where it has no EEG."""
+
     def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
         """Return the denoised twins of the tracks that `read` gives, by channel.
 
@@ -75,6 +78,10 @@ class RecordFolder:
     def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
         """Return no denoised twins: most folders have none."""
         return {}
+
+    def electrodes(self) -> tuple[str, ...]:
+        """Return no electrodes: most folders hold no EEG."""
+        return ()
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""

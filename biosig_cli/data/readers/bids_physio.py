@@ -42,7 +42,7 @@ class BidsPhysio(RecordFolder):
 
     def __init__(self, folder: Path, dataset: DatasetConfig | None = None) -> None:
         self.folder, stated = folder, dataset or DatasetConfig()
-        description = _read_json(folder / "dataset_description.json")
+        description = read_json(folder / "dataset_description.json")
         self.licence = stated.licence or str(description.get("License") or "")
         self._files = {path.name.removesuffix(ENDING): path for path in _recordings(folder)}
         self._finder = SubjectFinder(folder, dataset, pattern=SUBJECT)
@@ -77,7 +77,7 @@ class BidsPhysio(RecordFolder):
         path = self._path(record_id)
         about: dict[str, Any] = {}
         for sidecar in _sidecars(self.folder, path):
-            about |= _read_json(sidecar)
+            about |= read_json(sidecar)
         columns, sampling_hz = _described(path, about)
         samples = _read_samples(path, columns)
         tracks = {}
@@ -171,7 +171,12 @@ def _unit(about: Mapping[str, Any], column: str) -> str:
     return str(described.get("Units") or "") if isinstance(described, dict) else ""
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file of BIDS; nothing where there is none.
+
+    Raises:
+        DataError: If it can't be read.
+    """
     if not path.is_file():
         return {}
     try:

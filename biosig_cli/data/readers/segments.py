@@ -86,6 +86,10 @@ class SegmentTable:
         """Return the ids of the segments, as the table writes them, numbers in numeric order."""
         return sorted(self._row_of, key=natural_key)
 
+    def electrodes(self) -> tuple[str, ...]:
+        """Return no electrodes: segments are not of EEG."""
+        return ()
+
     def subjects(self) -> dict[str, str]:
         """Return the subject of each segment.
 
