@@ -16,9 +16,9 @@ import numpy as np
 
 from biosig_cli.catalog import open_source
 from biosig_cli.core.config import load_config
-from biosig_cli.data.electrodes import montage_electrodes
 from biosig_cli.data.windows import cut_record
 from biosig_cli.services.build_windows import BuildWindowsConfig
+from biosig_cli.signal.electrodes import montage_electrodes
 
 N_TIMES = 3
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from biosig_cli.core.config import Config, find_config, read_file
 from biosig_cli.core.errors import ConfigError
-from biosig_cli.data.electrodes import electrode_positions, montage_electrodes
+from biosig_cli.signal.electrodes import electrode_positions, montage_electrodes
 from biosig_cli.signal.filters import AnyFilter
 from biosig_cli.signal.spec import Channel, ChannelKind, Position
 

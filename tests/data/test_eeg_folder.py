@@ -5,7 +5,7 @@ from biosig_cli.catalog import open_source
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig
-from biosig_cli.data.electrodes import electrode_positions
+from biosig_cli.signal.electrodes import electrode_positions
 from tests.eeg_recordings import tones, write_brainvision, write_edf
 
 HZ = 200.0

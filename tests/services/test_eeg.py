@@ -208,7 +208,7 @@ def test_a_channel_without_a_position_is_written_as_before(windows):
 
 def test_mne_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
     write_edf(tmp_path / "a.edf", {"Cz": tones(1, 4.0, 100.0)[0]}, 100.0)
-    monkeypatch.setattr("biosig_cli.data.electrodes.find_spec", lambda _: None)
+    monkeypatch.setattr("biosig_cli.signal.electrodes.find_spec", lambda _: None)
     flags = {"source": str(tmp_path), "output": tmp_path}
     config = load_config(PrepareSplitsConfig, file="eeg", flags=flags)
     with pytest.raises(ConfigError, match="mne, which is not installed") as error:

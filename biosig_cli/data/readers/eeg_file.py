@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.electrodes import channel_of, require_mne
 from biosig_cli.data.record import Event, Track
+from biosig_cli.signal.electrodes import channel_of, require_mne
 from biosig_cli.signal.spec import ChannelKind
 
 if TYPE_CHECKING:

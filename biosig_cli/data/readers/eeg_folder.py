@@ -13,7 +13,6 @@ import numpy as np
 from biosig_cli.core.errors import BiosigError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
-from biosig_cli.data.electrodes import require_mne
 from biosig_cli.data.readers.base import (
     RecordFolder,
     as_channel,
@@ -32,6 +31,7 @@ from biosig_cli.data.readers.eeg_file import (
     read_tracks,
 )
 from biosig_cli.data.record import Event, Record
+from biosig_cli.signal.electrodes import require_mne
 
 N_LOOKED_AT = 20
 """Recordings whose headers tell which montage a folder has, spread over all of them."""

@@ -6,7 +6,7 @@ from biosig_cli.data.channels import ChannelConfig, choose, spec_channels
 
 pytest.importorskip("mne")
 
-from biosig_cli.data.electrodes import (
+from biosig_cli.signal.electrodes import (
     channel_of,
     electrode_positions,
     montage_electrodes,
