@@ -17,6 +17,10 @@ Source = Annotated[
     str | None,
     Option(metavar="FOLDER|vitaldb", help="Where recordings come from. [default: $BIOSIG_DATA]"),
 ]
+Cache = Annotated[
+    Path | None, Option(metavar="FOLDER", help="Keeps downloads. [default: $BIOSIG_CACHE]")
+]
+Offline = Annotated[bool, Option("--offline", help="Download nothing: use what the cache has.")]
 Device = Annotated[
     str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
 ]

@@ -23,6 +23,12 @@ class Environment(BaseSettings):
 
     data: str | None = None
     """Where recordings come from when `--source` is not given."""
+    vitaldb_url: str = "https://api.vitaldb.net"
+    """The server of VitalDB's open data set, or of a copy of it."""
+    cache: Path | None = None
+    """Folder that downloads are kept in when `--cache` is not given."""
+    offline: bool | None = None
+    """Download nothing, as `--offline`."""
     device: str | None = None
     precision: str | None = None
     num_workers: int | None = None
@@ -169,6 +175,16 @@ def choose_folder(default: Path, machine: Machine) -> Choice:
     if machine.is_colab and machine.drive:
         return Choice(str(machine.drive / "biosig" / default), "Drive outlives the Colab session")
     return Choice(str(default), "the default")
+
+
+def choose_cache(asked: Path | None, machine: Machine) -> Choice:
+    """Return the folder that downloads are kept in, for all projects on the machine."""
+    if asked is not None:
+        return Choice(str(asked.expanduser()), "asked for")
+    if machine.is_colab and machine.drive:
+        return Choice(str(machine.drive / "biosig" / "cache"), "Drive outlives the Colab session")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Choice(str(home / "biosig"), "the default; BIOSIG_CACHE or --cache names another")
 
 
 def peak_memory_gb() -> float:
