@@ -214,7 +214,7 @@ def _alone(part: Path) -> Iterator[IO[bytes]]:
 
 
 def _open_locked(part: Path) -> IO[bytes]:
-    file = part.open("ab")
+    file = part.open("ab", buffering=0)
     # Some network drives can't, and Windows has other means; then one process should download.
     with suppress(ImportError, OSError):
         import fcntl

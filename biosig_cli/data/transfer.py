@@ -179,7 +179,7 @@ class Transfer:
         """Store what an answer brings, and return how many bytes of the file are then here."""
         try:
             # As it was sent: a .vital file is compressed itself, and its length counts.
-            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+            while chunk := response.raw.read1(CHUNK_BYTES, decode_content=False):
                 if self.stop.is_set():
                     raise StoppedError
                 self.file.write(chunk)

@@ -2,7 +2,11 @@
 
 import gzip
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,9 +21,11 @@ from biosig_cli.data.transfer import Patience
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
 from tests.recordings import write_case
-from tests.servers import CUT, HTML, vitaldb_server
+from tests.servers import CUT, HTML, STALL, vitaldb_server
 
 QUIET = Reporter(silent=True)
+FROM_HERE = {"PYTHONPATH": str(Path(__file__).parents[2])}
+"""A process that is started elsewhere finds the package."""
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,31 @@ def test_a_download_that_was_stopped_goes_on(server):
     result = build(split="train")
     assert result.splits["train"].skipped == {}
     assert server.asked[case][-1].startswith("bytes=")
+
+
+def test_a_download_that_was_killed_goes_on(server):
+    prepare_splits(PrepareSplitsConfig(), QUIET)
+    case = json.loads(Path("data/splits_fasttrack.json").read_text())["train"][0]
+    server.faults = {case: [STALL]}
+    part = Path(f"cache/vitaldb/1.0.1/.parts/{case}.vital")
+    half = (server.folder / part.name).stat().st_size // 2
+    command = [sys.executable, "-m", "biosig_cli", "build-windows", "--split", "train"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, env=FROM_HERE | os.environ
+    ) as process:
+        wait_until(lambda: part.is_file() and part.stat().st_size == half)
+        process.kill()
+    assert not part.parent.with_name(part.name).exists()
+    result = build(split="train")
+    assert result.splits["train"].skipped == {}
+    assert server.asked[case] == [None, f"bytes={half}-"]
+
+
+def wait_until(is_so):
+    end_s = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end_s, "waited in vain"
+        time.sleep(0.02)
 
 
 def test_several_processes_cut_what_arrives(server):
