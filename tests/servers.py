@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HANG, STALL, CUT, TRUNCATED, HTML = "hang", "stall", "cut", "truncated", "html"
-ELSEWHERE, HERE, WRONG_PART = "elsewhere", "here", "wrong part"
+ELSEWHERE, HERE, WRONG_PART, SHORT_PART = "elsewhere", "here", "wrong part", "short part"
 
 
 class VitalDbServer(ThreadingHTTPServer):
@@ -101,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             start -= 7 * (fault == WRONG_PART)
             headers = {"Content-Range": f"bytes {start}-{len(whole) - 1}/{len(whole)}"}
-        body = whole[start:]
+        body = whole[start : start + 50 if fault == SHORT_PART else None]
         sent = body[: len(body) // 2] if fault in (CUT, STALL) else body
         self.send(206 if headers else 200, sent, headers, length=len(body))
         if fault == STALL:

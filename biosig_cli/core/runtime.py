@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from biosig_cli.core.errors import ConfigError
 Precision = Literal["fp32", "bf16", "fp16"]
 DRIVE = Path("/content/drive/MyDrive")
 RECORDS_PER_WORKER = 20
+ENOUGH_FILES = 8192
+"""Files that a process need not have more open of; each mapped shard is one."""
 
 
 class Environment(BaseSettings):
@@ -185,6 +188,21 @@ def choose_cache(asked: Path | None, machine: Machine) -> Choice:
         return Choice(str(machine.drive / "biosig" / "cache"), "Drive outlives the Colab session")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Choice(str(home / "biosig"), "the default; BIOSIG_CACHE or --cache names another")
+
+
+def allow_open_files() -> int:
+    """Return how many files this process may have open, after asking for as many as it may have."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return ENOUGH_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if 0 <= soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return ENOUGH_FILES if soft < 0 else soft
 
 
 def peak_memory_gb() -> float:

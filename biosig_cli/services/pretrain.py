@@ -19,6 +19,7 @@ from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.training import (
     check_folder,
     choose_place,
+    choose_shuffle,
     fitted_plan,
     settle_folder,
     unfinished,
@@ -140,7 +141,8 @@ def prepare(
     )
     place = choose_place(config, machine, reporter)
     weights = find_start(config.model)
-    config = adopt_architecture(config.resolved(place.precision), weights)
+    shuffle = choose_shuffle(config.shuffle, stores["train"], machine, reporter)
+    config = adopt_architecture(config.resolved(place.precision, shuffle), weights)
     announce_stores(config, stores, reporter)
     trainable = build(config, stores, weights, reporter)
     data = describe_stores(stores)

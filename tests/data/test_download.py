@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.servers import (
     HANG,
     HERE,
     HTML,
+    SHORT_PART,
     STALL,
     TRUNCATED,
     WRONG_PART,
@@ -170,6 +172,17 @@ def test_another_part_than_asked_for_is_not_joined(server, tmp_path):
     fetch(server, tmp_path)
     assert_whole(server, tmp_path)
     assert server.asked["900001"][-1] is None
+    server.faults = {"900002": [CUT, WRONG_PART, CUT, WRONG_PART]}
+    with pytest.raises(DownloadError, match="another part than was asked for; 4 tries"):
+        fetch(server, tmp_path, "900002", patience=replace(QUICK, n_tries=4))
+
+
+def test_a_part_shorter_than_asked_for_is_joined_and_the_rest_asked_for(server, tmp_path):
+    server.faults = {"900001": [CUT, SHORT_PART]}
+    fetch(server, tmp_path)
+    assert_whole(server, tmp_path)
+    half = (tmp_path / "900001.vital").stat().st_size // 2
+    assert server.asked["900001"] == [None, f"bytes={half}-", f"bytes={half + 50}-"]
 
 
 def test_nothing_finished_is_fetched_twice(server, tmp_path):
