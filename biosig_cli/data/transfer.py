@@ -80,7 +80,7 @@ class Course:
             for name, (here, size) in sorted(self.receiving.copy().items())
         )
         total = f"{self.n_done} of {self.n_files} files, {self.n_bytes / 1e6:.1f} MB"
-        return f"downloading {each or 'nothing yet'}; {total}, {speed:.1f} MB/s"
+        return f"downloading {each or '(no answer yet)'}; {total}, {speed:.1f} MB/s"
 
 
 class UnansweredError(DownloadError):
@@ -187,7 +187,9 @@ class Transfer:
                 self.course.n_bytes += len(chunk)
                 self.course.receiving[self.part.name] = (n_here, size)
         except HTTPError as error:
-            raise _BrokenError(f"the connection broke after {n_here:,} bytes ({error})") from None
+            raise _BrokenError(
+                f"the connection broke after {n_here:,} bytes ({_cause(error)})"
+            ) from None
         return n_here
 
     def _answer(self, session: requests.Session, n_here: int) -> requests.Response:
@@ -277,8 +279,8 @@ def _server(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _cause(error: requests.RequestException) -> str:
-    """Return why there was no answer, without the layers round it."""
+def _cause(error: Exception) -> str:
+    """Return why there was no answer, or no more of it, without the layers round the error."""
     inner = error.args[0] if error.args else error
     reason = str(getattr(inner, "reason", None) or inner)
     return re.sub(r"^.*?(object at 0x[0-9a-f]+>|\)): ", "", reason)
