@@ -128,4 +128,16 @@ def test_shards_that_are_all_mixed_are_an_even_shuffle():
 def test_unshuffled_batches_and_chosen_rows_stay_what_they_are():
     assert np.concatenate(mixed(shuffle=False).plan(0)).tolist() == list(range(2000))
     chosen = np.arange(0, 2000, 3)
-    assert sorted(np.concatenate(mixed(rows=chosen).plan(0))) == chosen.tolist()
+    met = np.concatenate(mixed(rows=chosen).plan(0))
+    assert sorted(met) == chosen.tolist()
+    for start in range(0, len(met), 16):
+        assert len(np.unique(Sharded.shards[met[start : start + 16]])) <= 7
+
+
+def test_shards_come_in_an_order_of_their_own_each_epoch():
+    def order(epoch):
+        met = Sharded.shards[np.concatenate(mixed().plan(epoch))]
+        return np.argsort([np.median(np.flatnonzero(met == shard)) for shard in range(40)])
+
+    assert np.mean(np.abs(np.diff(order(0)))) > 5  # side by side, they would differ by one
+    assert order(0).tolist() != order(1).tolist()
