@@ -1,5 +1,6 @@
 """`biosig pretrain`: an encoder from unlabelled windows, which asks for what was hidden in them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
+from biosig_cli.objectives.base import ObjectiveConfig
 from biosig_cli.services.mixed_windows import announce_stores, describe_stores, mix, open_stores
 from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
 from biosig_cli.services.pretrain_config import PretrainConfig
@@ -162,21 +164,7 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
     where = ", ".join(f"{each.store}/val" for each in config.windows)
     for name, objective in config.objectives.asked.items():
-        figures = (objective.judged, *objective.trivial)
-        model, *trivial = (best[f"val_{figure}"] for figure in figures)
-        answers = ("this model", *objective.trivial.values())
-        rows = [
-            (answer, f"{error:.4f}", f"{error / trivial[0]:.3f}")
-            for answer, error in zip(answers, (model, *trivial), strict=True)
-        ]
-        columns = ("answer", objective.measure, f"of {answers[1].removeprefix('predict ')}")
-        reporter.table(f"{name}: {where}, epoch {result.best_epoch}", columns, rows)
-        if model >= min(trivial):
-            better = answers[1 + trivial.index(min(trivial))]
-            reporter.warn(
-                f"on subjects it has not seen the encoder is no better than a trivial answer "
-                f"({better}); it needs more subjects, more windows or longer training"
-            )
+        compare(objective, best, f"{name}: {where}, epoch {result.best_epoch}", reporter)
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
@@ -184,3 +172,24 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
     reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+
+
+def compare(
+    objective: ObjectiveConfig, best: Mapping[str, float], title: str, reporter: Reporter
+) -> None:
+    """Put what the best epoch reached beside the answers that need no model."""
+    answers = {"this model": best[f"val_{objective.judged}"]}
+    answers |= {said: best[f"val_{figure}"] for figure, said in objective.trivial.items()}
+    first = next(iter(objective.trivial.values()))
+    columns = ["answer", objective.measure, f"of {first.removeprefix('predict ')}"]
+    rows = [[said, f"{x:.4f}", f"{x / answers[first]:.3f}"] for said, x in answers.items()]
+    if objective.measure == "mean squared error":
+        columns.append("R2")
+        rows = [[*row, f"{1 - float(row[-1]):.3f}"] for row in rows]
+    reporter.table(title, columns, rows)
+    better = min(objective.trivial.values(), key=lambda said: answers[said])
+    if answers["this model"] >= answers[better]:
+        reporter.warn(
+            "on subjects it has not seen the encoder is no better than a trivial answer "
+            f"({better}); it needs more subjects, more windows or longer training"
+        )
