@@ -1,10 +1,33 @@
 """Every kind of encoder that a config may name."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
+from biosig_cli.core.errors import CheckpointError
 from biosig_cli.models.ppg_autoencoder import PpgAutoencoderConfig
 from biosig_cli.models.ttm import TtmConfig
 
 AnyModel = Annotated[TtmConfig | PpgAutoencoderConfig, Field(discriminator="kind")]
+
+
+def read_model(settings: Mapping[str, Any], source: str) -> AnyModel:
+    """Return the architecture that a checkpoint states.
+
+    Args:
+        settings: Its `model_config`.
+        source: What the checkpoint is called.
+
+    Raises:
+        CheckpointError: If it is none that is known here.
+    """
+    try:
+        model: AnyModel = TypeAdapter(AnyModel).validate_python(dict(settings))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{source} holds a model of kind {settings.get('kind')!r} that can't be built here: "
+            f"{error.errors()[0]['msg']}",
+            hint="it may have been made by a newer version of biosig: read it with that one",
+        ) from None
+    return model

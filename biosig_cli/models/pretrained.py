@@ -12,9 +12,13 @@ from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, lineage, load_checkpoint
 from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
+from biosig_cli.models.kinds import AnyModel, read_model
 from biosig_cli.models.ttm import OWN_PARAMETERS, TtmConfig, TtmEncoder
 from biosig_cli.models.weights import LoadReport, load_weights
 from biosig_cli.signal.spec import SignalSpec
+
+RUNS = "artifacts/"
+"""Where the commands put their runs: what begins with it is no model of a hub."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Trained:
             `sha256` and `data`.
     """
 
-    config: TtmConfig
+    config: AnyModel
     encoder: Mapping[str, Tensor]
     spec: SignalSpec
     source: str
@@ -66,6 +70,17 @@ class Trained:
     lineage: tuple[Mapping[str, Any], ...] = ()
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
     """What the objectives owned; empty for a run that had none."""
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a checkpoint says of its parent."""
+        return {"source": self.source, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class TrainedTtm(Trained):
+    """The TTM of one of our runs, which another one can start from."""
+
+    config: TtmConfig
 
     def load_into(self, encoder: TtmEncoder) -> LoadReport:
         """Fill `encoder`, which has the same channels.
@@ -83,25 +98,43 @@ class Trained:
             )
         return load_weights(encoder, self.encoder, source=self.source)
 
-    def provenance(self) -> dict[str, Any]:
-        """Return what a checkpoint says of its parent."""
-        return {"source": self.source, "sha256": self.sha256}
 
-
-Weights = Released | Trained
+Weights = Released | TrainedTtm
+"""What a TTM can start from."""
 
 
 def find_weights(name: str) -> Weights:
-    """Return the weights called `name`: a folder, `owner/model[@revision]`, or a run of ours.
+    """Return the TTM called `name`; see `find_encoder`.
 
     Raises:
-        CheckpointError: If they can't be found, fetched or read.
+        CheckpointError: If it can't be found, fetched or read, or is of another family.
+    """
+    found = find_encoder(name)
+    if isinstance(found, Released | TrainedTtm):
+        return found
+    raise CheckpointError(
+        f"{name} holds a model of kind {found.config.kind!r}, not ttm",
+        hint=f"give the run of a ttm; or fine-tune this one: biosig finetune --pretrained {name}",
+    )
+
+
+def find_encoder(name: str) -> Released | Trained:
+    """Return the encoder called `name`: a folder, `owner/model[@revision]`, or a run of ours.
+
+    Raises:
+        CheckpointError: If it can't be found, fetched or read.
     """
     path = Path(name).expanduser()
     if path.is_file() or any((path / file).is_file() for file in (BEST, LAST)):
         return read_trained(path, name)
     if path.is_dir():
         return read_released(path, name)
+    if name.startswith(RUNS):
+        raise CheckpointError(
+            f"no run at {name}",
+            hint=f"make one: biosig pretrain --output-dir {name}; or name another: a run, a folder "
+            "with config.json and model.safetensors, or a hub id",
+        )
     hub_id = parse_hub_id(name)
     if hub_id is None or name.startswith(("/", ".", "~")):
         raise CheckpointError(
@@ -116,15 +149,14 @@ def read_trained(path: Path, source: str) -> Trained:
     """Return the encoder of a run, from its folder or one of its checkpoints.
 
     Raises:
-        CheckpointError: If there is none, it is damaged, or of another family.
+        CheckpointError: If there is none, it is damaged, or of an unknown family.
     """
     content = load_checkpoint(path)
-    settings = content["model_config"]
-    if settings.get("kind") != "ttm":
-        raise CheckpointError(f"{source} holds a model of kind {settings.get('kind')!r}, not ttm")
+    config = read_model(content["model_config"], source)
     digest = sha256(find_checkpoint(path))
-    return Trained(
-        config=TtmConfig.parse(settings),
+    family: type[Trained] = TrainedTtm if isinstance(config, TtmConfig) else Trained
+    return family(
+        config=config,
         encoder=content["encoder_state_dict"],
         spec=SignalSpec.parse(content["spec"]),
         source=source,
