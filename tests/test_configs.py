@@ -63,6 +63,9 @@ def test_documented_names_are_shipped() -> None:
         "finetune_rhythm",
         "ssl_pretrain_rhythm",
         "ppg_autoencoder",
+        "eeg",
+        "eeg_hbn",
+        "eeg_tuh",
     }
     assert expected <= set(SHIPPED)
 

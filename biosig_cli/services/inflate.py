@@ -66,7 +66,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     inflation = Inflation(parent.spec.names, config.channels, config.map, config.init, config.seed)
     weights, fates = inflate_weights(parent.state_dict(), parent.channel_dims, inflation)
     fates += dropped_head(content)
-    report = describe(config, source, inflation, fates)
+    report = describe(config, source, inflation, fates, is_alike=not parent.channel_dims)
     made = {
         "epoch": content.get("epoch", 0),
         "encoder_state_dict": weights,
@@ -114,9 +114,23 @@ def dropped_head(content: Mapping[str, Any]) -> list[TensorFate]:
 
 
 def describe(
-    config: InflateConfig, source: Path, inflation: Inflation, fates: Sequence[TensorFate]
+    config: InflateConfig,
+    source: Path,
+    inflation: Inflation,
+    fates: Sequence[TensorFate],
+    *,
+    is_alike: bool,
 ) -> dict[str, Any]:
-    """Return the report: where each channel comes from, and what became of each tensor."""
+    """Return the report: where each channel comes from, and what became of each tensor.
+
+    Args:
+        config: What was asked for.
+        source: The checkpoint that was inflated.
+        inflation: How channels map to channels.
+        fates: What became of its tensors.
+        is_alike: Whether the encoder has no parameters by channel.
+    """
+    alike = {"how": "the same for every channel"} if is_alike else {}
     return {
         "format": FORMAT,
         "biosig_version": __version__,
@@ -126,7 +140,7 @@ def describe(
         "wanted": list(inflation.wanted),
         "init": inflation.init,
         "seed": inflation.seed,
-        "channels": [asdict(origin) for origin in inflation.origins],
+        "channels": [asdict(origin) | alike for origin in inflation.origins],
         "counts": dict(Counter(fate.fate for fate in fates)),
         "tensors": [asdict(fate) for fate in fates],
     }
