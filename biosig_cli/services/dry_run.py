@@ -7,9 +7,14 @@ from tempfile import TemporaryDirectory
 
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.engine.contract import Trainable
 from biosig_cli.engine.files import n_files
 from biosig_cli.engine.train import Training
 from biosig_cli.engine.trial import Trial, TriedStage, try_out
+from biosig_cli.models.costs import cost_table
+from biosig_cli.models.ppg_autoencoder import PpgAutoencoder
+from biosig_cli.objectives.base import Pretraining
+from biosig_cli.objectives.reconstruction import Reconstruction
 from biosig_cli.report.terminal import align
 from biosig_cli.services import finetune, pretrain
 from biosig_cli.services.finetune import FinetuneConfig
@@ -116,6 +121,7 @@ def announce(config: TrainingConfig, training: Training, trial: Trial, found: Es
     steps = f"{training.steps_per_epoch:,} an epoch, {found.n_steps:,} in {n_epochs} epochs"
     reporter.fact("steps", steps, in_a_step)
     reporter.fact("parameters", f"{trial.n_parameters:,}")
+    say_costs(training.trainable, reporter)
     reporter.show(align(("stage", "epochs", "that move", "windows/s", "time"), rows))
     parts = f"training {duration(found.train_s)}, validation {duration(found.val_s)}"
     at_most = "at most " if plan.patience else "about "
@@ -128,6 +134,26 @@ def announce(config: TrainingConfig, training: Training, trial: Trial, found: Es
     why = f"{found.n_checkpoints} checkpoints of up to {_size(found.checkpoint_bytes)}"
     reporter.fact("disk", _size(found.n_checkpoints * found.checkpoint_bytes), why)
     reporter.say("dry run: nothing was written")
+
+
+def say_costs(trainable: Trainable, reporter: Reporter) -> None:
+    """Show what each layer costs, where there is a table of it: of an autoencoder."""
+    if not isinstance(trainable, Pretraining):
+        return
+    encoder = trainable.encoder
+    objective = dict(trainable.objectives.items()).get("reconstruction")
+    if not isinstance(encoder, PpgAutoencoder) or not isinstance(objective, Reconstruction):
+        return
+    rows = [
+        (
+            cost.name,
+            " x ".join(map(str, cost.shape)),
+            f"{cost.n_parameters:,}",
+            f"{cost.mflops:,.1f}",
+        )
+        for cost in cost_table(encoder, objective.decoder, encoder.spec.n_samples)
+    ]
+    reporter.show(align(("layer", "gives", "parameters", "MFLOP for a window"), rows))
 
 
 def _size(n_bytes: int) -> str:

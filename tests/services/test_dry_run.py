@@ -57,6 +57,22 @@ def test_pretraining_is_tried_and_nothing_is_written(
     assert 0 < found.val_s < 100
 
 
+def test_costs_of_an_autoencoder_are_shown_layer_by_layer(
+    windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"kind": "ppg_autoencoder", "width": 8, "hidden": 16}
+    objective = {"kind": "reconstruction", "crop_samples": 500, "crops_per_window": 2}
+    more = {"model": model, "objective": objective, "channels": ["PPG"]}
+    dry_run(PretrainConfig.parse(settings(windows, tmp_path / "run", **more)), Reporter())
+    said = capsys.readouterr().out.splitlines()
+    first = next(line.split() for line in said if line.startswith("encoder.first"))
+    # 8 features of 7 weights and a bias, at 640 places: 1,250 samples are filled up to 1,280.
+    assert first == ["encoder.first", "8", "x", "640", "64", "0.1"]
+    whole = next(line.split() for line in said if line.startswith("all "))
+    parameters = next(line.split() for line in said if line.startswith("parameters"))
+    assert whole[4] == parameters[1]
+
+
 def test_finetuning_is_tried_stage_by_stage(
     labelled: Path,
     encoder_run: Path,
