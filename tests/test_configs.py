@@ -63,8 +63,20 @@ def test_documented_names_are_shipped() -> None:
         "finetune_rhythm",
         "ssl_pretrain_rhythm",
         "ppg_autoencoder",
+        "eeg",
+        "eeg_hbn",
+        "eeg_tuh",
     }
     assert expected <= set(SHIPPED)
+
+
+def test_autoencoder_recipe_weighs_and_decays_as_the_design_says() -> None:
+    config = load_config(PretrainConfig, file="ppg_autoencoder")
+    asked = config.objectives.reconstruction
+    assert (asked.mse_weight, asked.ssim_weight, asked.fft_weight) == (0.5, 0.3, 0.2)
+    assert (asked.augment.shift, asked.augment.scale, asked.augment.snr) == (0.1, (0.85, 1.15), 0.8)
+    assert (config.plan.weight_decay, config.plan.clip_norm) == (1e-5, 1.0)
+    assert asked.stages(config.plan.epochs, config.plan.lr)[-1].name == "whole windows"
 
 
 def test_pretraining_recipe_has_the_values_of_the_design() -> None:

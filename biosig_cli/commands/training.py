@@ -3,8 +3,9 @@
 Services are imported inside the commands, so that `biosig --help` answers at once.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Option
@@ -41,6 +42,13 @@ from biosig_cli.flags import (
     WarmupEpochs,
     WeightDecay,
 )
+
+PLAN = ("epochs", "batch_size", "accumulate", "lr", "weight_decay", "warmup_epochs", "patience")
+RUN = (
+    *("seed", "device", "precision", "num_workers", "shuffle", "max_windows", "fast"),
+    *("log_every", "save_every", "keep", "tensorboard"),
+)
+"""Arguments of every command that trains: settings of its plan, and of the run itself."""
 
 
 def pretrain(
@@ -98,7 +106,7 @@ def pretrain(
         names_stores,
     )
 
-    flags = {
+    flags = _of_training(locals()) | {
         "windows": [{"store": str(store)} for store in data_dir or ()] or None,
         "output_dir": output_dir,
         "channels": _names(channels),
@@ -108,25 +116,7 @@ def pretrain(
         "model.context_length": context_length,
         "model.patch_size": patch_size,
         "model.init_from": init_from,
-        "plan.epochs": epochs,
-        "plan.batch_size": batch_size,
-        "plan.accumulate": accumulate,
-        "plan.lr": lr,
-        "plan.weight_decay": weight_decay,
-        "plan.warmup_epochs": warmup_epochs,
-        "plan.patience": patience,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "num_workers": num_workers,
-        "shuffle": shuffle,
-        "max_windows": max_windows,
-        "log_every": log_every,
-        "save_every": save_every,
-        "keep": keep,
-        "tensorboard": tensorboard or None,
         "load_in_memory": load_in_memory or None,
-        "fast": fast or None,
     }
     # What a flag says of windows and plan is so in every phase, also in one with its own.
     of_phases = {f"phases.*.{n}": v for n, v in flags.items() if n.startswith(("windows", "plan"))}
@@ -265,6 +255,7 @@ def finetune(
     fast: Fast = False,
     dry_run: DryRun = False,
     resume: Resume = False,
+    resume_anyway: ResumeAnyway = False,
 ) -> None:
     """Teach a pretrained encoder a task, on your own channels and labels, in stages.
 
@@ -277,57 +268,39 @@ def finetune(
     from biosig_cli.services.finetune import FinetuneConfig, finetune
     from biosig_cli.services.task_windows import describes_recordings
 
-    own = _config_of_run(config, output_dir, resume=resume)
+    flags = _of_training(locals()) | {
+        "pretrained": pretrained,
+        "from_scratch": from_scratch or None,
+        "data_dir": data_dir,
+        "output_dir": output_dir,
+        "channels": _names(channels),
+        "map": _pairs(map),
+        "init": init,
+        "task.kind": task,
+        "task.label": label,
+        "task.level": level,
+        "task.head.kind": head,
+        "task.loss": loss,
+        "task.class_weights": class_weights,
+        "task.monitor": monitor,
+        "head_only_epochs": head_only_epochs,
+        "unfreeze_last_n": unfreeze_last_n,
+        "full_finetune": full_finetune or None,
+        "new_lr": new_lr,
+        "folds": folds,
+    }
     recipe = {"recipe": config} if describes_recordings(config) else {}
     loaded = load_config(
         FinetuneConfig,
-        file=own,
+        file=_config_of_run(config, output_dir, resume=resume or resume_anyway),
         settings=settings or (),
         environment=Environment().values("device", "precision", "num_workers") | recipe,
-        flags={
-            "pretrained": pretrained,
-            "from_scratch": from_scratch or None,
-            "data_dir": data_dir,
-            "output_dir": output_dir,
-            "channels": _names(channels),
-            "map": _pairs(map),
-            "init": init,
-            "task.kind": task,
-            "task.label": label,
-            "task.level": level,
-            "task.head.kind": head,
-            "task.loss": loss,
-            "task.class_weights": class_weights,
-            "task.monitor": monitor,
-            "head_only_epochs": head_only_epochs,
-            "unfreeze_last_n": unfreeze_last_n,
-            "full_finetune": full_finetune or None,
-            "new_lr": new_lr,
-            "folds": folds,
-            "plan.epochs": epochs,
-            "plan.batch_size": batch_size,
-            "plan.accumulate": accumulate,
-            "plan.lr": lr,
-            "plan.weight_decay": weight_decay,
-            "plan.warmup_epochs": warmup_epochs,
-            "plan.patience": patience,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-            "num_workers": num_workers,
-            "shuffle": shuffle,
-            "max_windows": max_windows,
-            "log_every": log_every,
-            "save_every": save_every,
-            "keep": keep,
-            "tensorboard": tensorboard or None,
-            "fast": fast or None,
-        },
+        flags=flags,
     )
     if dry_run:
-        try_out(loaded, Reporter(), resume=resume)
+        try_out(loaded, Reporter(), resume=resume or resume_anyway)
     else:
-        finetune(loaded, Reporter(), resume=resume)
+        finetune(loaded, Reporter(), resume=resume, anyway=resume_anyway)
 
 
 def smoke(
@@ -362,6 +335,13 @@ def smoke(
         },
     )
     smoke(loaded, Reporter())
+
+
+def _of_training(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that every command which trains has, of its arguments by name."""
+    flags = {f"plan.{name}": given[name] for name in PLAN} | {name: given[name] for name in RUN}
+    # A switch that is off was not given.
+    return {path: None if value is False else value for path, value in flags.items()}
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -271,7 +271,13 @@ def _change_kind(data: dict[str, Any], path: str, kind: Any) -> None:
 
 
 def _explain(cls: type[Config], problem: Any) -> str:
-    path = ".".join(str(part) for part in problem["loc"])
+    keys = _keys(cls, problem["loc"])
+    path = ".".join(keys)
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        return f"{path}.kind: expected {context['expected_tags']}, found {context['tag']!r}"
+    if problem["type"] == "literal_error":
+        return f"{path}: expected {problem['ctx']['expected']}, found {problem['input']!r}"
     if problem["type"] == "value_error":
         # Our own validators say what was found themselves.
         message = str(problem["ctx"]["error"])
@@ -280,8 +286,28 @@ def _explain(cls: type[Config], problem: Any) -> str:
         if problem["type"] == "missing":
             return f"{path}: needed, and not given"
         return f"{path}: {problem['msg']}, found {problem['input']!r}"
-    meant = _meant(cls, [str(part) for part in problem["loc"]])
+    meant = _meant(cls, keys)
     return f"{path}: unknown key" + (f", did you mean {meant}?" if meant else "")
+
+
+def _keys(cls: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """Return the keys that lead to a value, without the kinds that pydantic puts among them."""
+    keys, models = [], [cls]
+    for part in location:
+        chosen = [model for model in models if _kind(model) == part]
+        if chosen and len(models) > 1:
+            models = chosen
+            continue
+        keys.append(str(part))
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        # Where it is no field, it is a place in a list, or a free name.
+        models = list(_models(fields[0].annotation)) if fields else models
+    return keys
+
+
+def _kind(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    return field.default if field else None
 
 
 def _meant(cls: type[Config], path: list[str]) -> str | None:

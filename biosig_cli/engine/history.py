@@ -13,6 +13,9 @@ from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.engine.board import Board
 from biosig_cli.engine.checkpoint import writing
 
+MOST_SHOWN = 10
+"""Figures in a row of the table."""
+
 History = Mapping[str, list[float]]
 
 
@@ -25,7 +28,7 @@ class EpochTable:
 
     def row(self, history: History, duration_s: float, *, is_best: bool) -> None:
         """Print the newest epoch; a star marks the best so far, which was saved."""
-        shown = [name for name in history if name not in ("epoch", "lr")]
+        shown = _that_fit([name for name in history if name not in ("epoch", "lr")])
         if not self.has_head:
             names = "".join(f"{name:>{_width(name)}}" for name in shown)
             self.reporter.say(f"{'epoch':>5}{'time':>10}{names}{'lr':>10}")
@@ -34,6 +37,16 @@ class EpochTable:
         head = f"{history['epoch'][-1]:>5.0f}{duration(duration_s):>10}"
         mark = "  * best, saved" if is_best else ""
         self.reporter.say(f"{head}{values}{history['lr'][-1]:>10.1e}{mark}")
+
+
+def _that_fit(names: list[str]) -> list[str]:
+    """Return the figures that a line has room for; all of them are in the history.
+
+    What each part of the loss was in training is left out first, then what comes last.
+    """
+    if len(names) > MOST_SHOWN:
+        names = [n for n in names if not n.startswith("train_") or n == "train_loss"]
+    return names[:MOST_SHOWN]
 
 
 def _figure(value: float) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
+from biosig_cli.models.attention import attend
 from biosig_cli.signal.electrodes import electrode_positions
 from biosig_cli.signal.spec import Channel
 from biosig_cli.signal.splines import spline_matrix
@@ -261,7 +262,7 @@ class CrossAttention(nn.Module):
             for layer, x in ((self.query, queries), (self.key, keys), (self.value, values))
         )
         mask = None if blocked is None else ~blocked[:, None, None]
-        made = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        made = attend(q, k, v, mask)
         answer: Tensor = self.out(made.transpose(1, 2).flatten(2))
         return answer
 

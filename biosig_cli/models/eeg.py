@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.models.adapters import AdapterConfig, Channels, Perceiver, places_of
+from biosig_cli.models.attention import attend
 from biosig_cli.models.base import Encoder, Encoding, ModelConfig
 from biosig_cli.signal.spec import Channel, SignalSpec
 
@@ -207,7 +208,7 @@ class SelfAttention(nn.Module):
             itself = torch.eye(absent.shape[1], dtype=torch.bool, device=absent.device)
             allowed = ~absent[:, None] | itself
             mask = allowed.repeat_interleave(tokens.shape[1], dim=0)[:, None]
-        made = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        made = attend(q, k, v, mask)
         n_windows, n_rows, n_tokens, _ = tokens.shape
         made = made.view(n_windows, n_rows, self.n_heads, n_tokens, -1).transpose(2, 3).flatten(3)
         answer: Tensor = self.out(made)

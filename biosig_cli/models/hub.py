@@ -83,5 +83,6 @@ def _refuse(repository: str, revision: str, why: str) -> CheckpointError:
     return CheckpointError(
         f"weights {repository}, revision {revision}, can't be had from {hub}: {why}",
         hint="check the connection; or log in with `hf auth login`; or give a local folder that "
-        "holds config.json and model.safetensors: --init-from FOLDER",
+        "holds config.json and model.safetensors: --init-from FOLDER to pretrain, --pretrained "
+        "FOLDER to finetune",
     )

@@ -18,6 +18,9 @@ from biosig_cli.models.ttm import OWN_PARAMETERS, TtmConfig, TtmEncoder
 from biosig_cli.models.weights import LoadReport, load_weights
 from biosig_cli.signal.spec import SignalSpec
 
+RUNS = "artifacts/"
+"""Where the commands put their runs: what begins with it is no model of a hub."""
+
 
 @dataclass(frozen=True)
 class Released:
@@ -71,13 +74,13 @@ class Trained:
     """What the objectives owned; empty for a run that had none."""
 
     def load_into(self, encoder: Encoder) -> LoadReport:
-        """Fill `encoder`, which has the same channels.
+        """Fill `encoder`, which has the same channels, or takes any.
 
         Raises:
             CheckpointError: If the channels differ or a tensor is not matched.
         """
         known = self.spec.names
-        if encoder.spec.names != known:
+        if encoder.spec.names != known and not encoder.any_montage:
             raise CheckpointError(
                 f"{self.source} was trained on {', '.join(known)}, "
                 f"the windows have {', '.join(encoder.spec.names)}",
@@ -95,16 +98,22 @@ Weights = Released | Trained
 
 
 def find_weights(name: str) -> Weights:
-    """Return the weights called `name`: a folder, `owner/model[@revision]`, or a run of ours.
+    """Return the encoder called `name`: a folder, `owner/model[@revision]`, or a run of ours.
 
     Raises:
-        CheckpointError: If they can't be found, fetched or read.
+        CheckpointError: If it can't be found, fetched or read.
     """
     path = Path(name).expanduser()
     if path.is_file() or any((path / file).is_file() for file in (BEST, LAST)):
         return read_trained(path, name)
     if path.is_dir():
         return read_released(path, name)
+    if name.startswith(RUNS):
+        raise CheckpointError(
+            f"no run at {name}",
+            hint=f"make one: biosig pretrain --output-dir {name}; or name another: a run, a folder "
+            "with config.json and model.safetensors, or a hub id",
+        )
     hub_id = parse_hub_id(name)
     if hub_id is None or name.startswith(("/", ".", "~")):
         raise CheckpointError(

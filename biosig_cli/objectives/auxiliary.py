@@ -90,13 +90,19 @@ class Auxiliary(Objective):
             # Of a number, mean and deviation; of a class, its share.
             self.register_buffer(f"known_{name}", torch.full((n,), torch.nan))
 
-    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> None:
+    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> Sequence[str]:
         """Take mean and deviation, or shares of classes, of the training people."""
+        unknown = []
         for name, head in self.config.heads.items():
             each = [of_people(store, head.column or name) for store in stores]
             values = np.concatenate([*each, np.empty(0)])
             if len(values):
                 self.get_buffer(f"known_{name}").copy_(torch.from_numpy(_summary(head, values)))
+            else:
+                unknown.append(name)
+        if not unknown:
+            return ()
+        return [f"nobody's {', '.join(unknown)} is known in training: nothing of that is learned"]
 
     def resting(self) -> Iterable[nn.Parameter]:
         """Any head may meet a batch in which its answer is not known of anybody."""

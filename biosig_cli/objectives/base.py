@@ -61,8 +61,13 @@ class Objective(nn.Module, ABC):
     def enter(self, stage: str) -> None:
         """Be told which stage of a training begins, by its name."""
 
-    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> None:
-        """Look at the training windows once, before training, for what answers are judged by."""
+    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> Sequence[str]:
+        """Look at the training windows once, before training, for what answers are judged by.
+
+        Returns:
+            What the user should know of them.
+        """
+        return ()
 
     def resting(self) -> Iterable[nn.Parameter]:
         """Return the parameters that a batch may leave without a gradient."""
@@ -111,10 +116,9 @@ class Pretraining(Trainable):
         """Return what the objectives say may rest."""
         return [parameter for each in self._each() for parameter in each.resting()]
 
-    def survey(self, stores: Sequence[WindowStore]) -> None:
-        """Let the objectives look at the training windows."""
-        for objective in self._each():
-            objective.survey(self.encoder, stores)
+    def survey(self, stores: Sequence[WindowStore]) -> list[str]:
+        """Let the objectives look at the training windows, and return what they have to say."""
+        return [note for each in self._each() for note in each.survey(self.encoder, stores)]
 
     def enter(self, stage: str) -> None:
         """Tell the objectives."""

@@ -98,7 +98,7 @@ class MaskedEeg(Objective):
         nn.init.zeros_(self.decoder.bias)
         self._covariances: dict[tuple[str, ...], Tensor] = {}
 
-    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> None:
+    def survey(self, encoder: Encoder, stores: Sequence[WindowStore]) -> Sequence[str]:
         """Take the covariance of each montage from its training windows."""
         assert isinstance(encoder, EegEncoder)
         for store in stores:
@@ -106,6 +106,7 @@ class MaskedEeg(Objective):
             with torch.no_grad():
                 adapted = encoder.adapter(torch.from_numpy(windows), store.spec.channels)
             self._covariances[store.spec.names] = covariance_of(adapted.signal.numpy())
+        return ()
 
     def forward(self, encoder: Encoder, batch: Batch) -> Losses:
         """Return `mse`, `l1`, `spectral`, `pooled`, and in eval mode `zero`, `spline`, `ridge`."""

@@ -64,7 +64,8 @@ def _from_visible(
     answer = kernel @ (weights[:, :n_channels] * visible[..., None])
     if keeps_constants:
         answer = answer + weights[:, n_channels:]
-    return answer.view(n_windows, n_positions, n_channels, -1).transpose(1, 2).float()
+    drawn: Tensor = answer.view(n_windows, n_positions, n_channels, -1).transpose(1, 2).float()
+    return drawn
 
 
 def covariance_of(windows: Sequence[NDArray[np.float32]] | NDArray[np.float32]) -> Tensor:

@@ -203,8 +203,8 @@ class Reconstruction(Objective):
         spectra = fft_distance(answer, target, sampling_hz=self.sampling_hz, band_hz=self.band_hz)
         errors = {
             "mse": F.mse_loss(answer, target),
-            "ssim": 1 - ssim_1d(answer, target, self.data_range),
-            "fft": spectra.total,
+            "ssim": 1 - ssim_1d(answer, target, self.data_range).mean(),
+            "fft": spectra.total.mean(),
         }
         total = torch.stack([self.weights[name] * error for name, error in errors.items()]).sum()
         parts = {name: error.detach() for name, error in errors.items()}
@@ -215,7 +215,7 @@ class Reconstruction(Objective):
         """Return the correlation, and the mean squared errors of two trivial answers."""
         n_numbers = -(-target.shape[-1] // PATCH_LENGTH) * self.latent_width
         return {
-            "r": pearson(answer, target),
+            "r": pearson(answer, target).mean(),
             "zero": target.square().mean(),
             "low_pass": F.mse_loss(low_pass(target, n_numbers), target),
         }

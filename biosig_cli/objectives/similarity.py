@@ -20,7 +20,7 @@ PHASE_FLOOR = 0.1
 
 
 def ssim_1d(prediction: Tensor, target: Tensor, data_range: float) -> Tensor:
-    """Return the mean structural similarity of signals: 1 if they are the same.
+    """Return the mean structural similarity of each signal to its target: 1 if they are the same.
 
     Local means, variances and covariances are taken under a Gaussian window of 11 samples; the
     five samples at either end, where it does not fit, are not counted.
@@ -32,7 +32,7 @@ def ssim_1d(prediction: Tensor, target: Tensor, data_range: float) -> Tensor:
             [0, 1]. Where the target is much smaller than this, everything is similar.
 
     Returns:
-        () float32.
+        (N,) float32.
 
     Raises:
         ConfigError: If the signals are shorter than the window.
@@ -56,7 +56,7 @@ def ssim_1d(prediction: Tensor, target: Tensor, data_range: float) -> Tensor:
     means, squares = mean1 * mean2, mean1 * mean1 + mean2 * mean2
     luminance = (2 * means + c1) / (squares + c1)
     structure = (2 * (product - means) + c2) / (power - squares + c2)
-    similarity: Tensor = (luminance * structure).mean()
+    similarity: Tensor = (luminance * structure).mean(-1)
     return similarity
 
 
@@ -71,11 +71,11 @@ def _smooth(signals: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SpectralDistance:
-    """How far apart two spectra are.
+    """How far apart the spectra of signals are.
 
     Attributes:
-        magnitude: () float32, in the units of a mean squared error.
-        phase: () float32, from 0 to 2.
+        magnitude: (N,) float32, in the units of a mean squared error.
+        phase: (N,) float32, from 0 to 2.
     """
 
     magnitude: Tensor
@@ -90,7 +90,7 @@ class SpectralDistance:
 def fft_distance(
     prediction: Tensor, target: Tensor, *, sampling_hz: float, band_hz: tuple[float, float]
 ) -> SpectralDistance:
-    """Return how far signals are apart in the magnitudes and phases of their waves.
+    """Return how far each signal is from its target in the magnitudes and phases of their waves.
 
     The magnitude error is the sum of squared differences, scaled so that the waves of a signal
     sum to its mean square: zero scores the part of the target's variance that is in the band. The
@@ -118,11 +118,11 @@ def fft_distance(
     power, true_power = answer.square().sum(-1), truth.square().sum(-1)
     # The root of a square has no slope at zero, where a first answer may be.
     size, true_size = (power + 1e-20).sqrt(), (true_power + 1e-20).sqrt()
-    magnitude = (size - true_size).square().sum(-1).mean()
+    magnitude = (size - true_size).square().sum(-1)
     floor = PHASE_FLOOR**2 * true_power.mean(-1, keepdim=True) + 1e-20
     cosine = ((answer * truth).sum(-1) + floor) / ((power + floor) * (true_power + floor)).sqrt()
     weights = true_size / true_size.sum(-1, keepdim=True)
-    return SpectralDistance(magnitude, (weights * (1 - cosine)).sum(-1).mean())
+    return SpectralDistance(magnitude, (weights * (1 - cosine)).sum(-1))
 
 
 def waves_between(n_samples: int, sampling_hz: float, band_hz: tuple[float, float]) -> slice:
@@ -141,12 +141,13 @@ def waves_between(n_samples: int, sampling_hz: float, band_hz: tuple[float, floa
 
 
 def pearson(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the mean over signals (N, T) of their correlation; 0 where one of them is flat."""
+    """Return (N,) how signals (N, T) go along with each other; 0 where one of two is flat."""
     first, second = (
         each.float() - each.float().mean(-1, keepdim=True) for each in (prediction, target)
     )
     spread = first.square().sum(-1) * second.square().sum(-1)
-    return ((first * second).sum(-1) / spread.clamp(min=1e-20).sqrt()).mean()
+    correlation: Tensor = (first * second).sum(-1) / spread.clamp(min=1e-20).sqrt()
+    return correlation
 
 
 def low_pass(signal: Tensor, n_numbers: int) -> Tensor:

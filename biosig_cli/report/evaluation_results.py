@@ -230,6 +230,47 @@ class Reconstruction(_Part):
     channels: Mapping[str, ChannelResult]
 
 
+class Person(_Part):
+    """How well the windows of one person are drawn again."""
+
+    subject: str
+    n_windows: int
+    channels: Mapping[str, Mapping[str, Mapping[str, float | None]]]
+    """By channel, answer and metric."""
+
+
+class Read(_Part):
+    """A rate as it was read from one thing."""
+
+    name: str
+    kind: Literal["probe", "baseline"]
+    about: str = ""
+    figures: Figures
+    difference: Estimate | None = None
+    """How much better the first answer is."""
+
+
+class Probe(_Part):
+    """How well a rate is read from embeddings."""
+
+    label: str
+    unit: str
+    how: str
+    """Where the true rate comes from."""
+    n_windows: int
+    n_subjects: int
+    n_new_subjects: int
+    """People among them that the encoder never saw."""
+    answers: tuple[Read, ...]
+
+
+class Drawings(Reconstruction):
+    """What was found of an autoencoder alone."""
+
+    subjects: tuple[Person, ...]
+    probes: tuple[Probe, ...] = ()
+
+
 def models_of(answers: Sequence[Answer]) -> list[Answer]:
     """Return the answers under test: the models or, where none is, the first answer."""
     return [answer for answer in answers if answer.kind == "model"] or list(answers[:1])

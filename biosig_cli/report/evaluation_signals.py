@@ -50,6 +50,18 @@ def draw_reconstruction(window: DrawnReconstruction) -> Picture:
     return picture(figure, alt=alt, caption=caption, form=_form(window))
 
 
+def draw_redrawn(window: DrawnReconstruction) -> Picture:
+    """Draw a window wide and pale and what was drawn of it over it, a row per channel."""
+    figure, axes = _rows(window)
+    time_s = np.arange(window.signal.shape[1]) / window.sampling_hz
+    for axis, true, drawn in zip(axes, window.signal, window.reconstructed, strict=True):
+        axis.plot(time_s, true, color=INK, linewidth=2.2, alpha=0.35)
+        axis.plot(time_s, drawn, color=GUESSED, linewidth=0.9)
+    caption = _capital(window.title)
+    alt = f"Signal, and over it what was drawn again. {caption}."
+    return picture(figure, alt=alt, caption=f"{caption}.", form=_form(window))
+
+
 def _rows(window: DrawnMistake) -> tuple[Figure, list[Axes]]:
     n_channels, n_samples = window.signal.shape
     height = 0.42 + 0.92 * n_channels

@@ -56,7 +56,22 @@ METRICS = {
     "aami": Metric("AAMI", "mean error within 5 and standard deviation within 8 mmHg"),
     "bhs": Metric("BHS", "grade by the shares of errors within 5, 10 and 15 mmHg"),
     "mse": Metric("MSE", "mean squared error", 3),
-    "correlation": Metric("correlation", "of the samples reconstructed and true"),
+    "correlation": Metric("correlation", "of the samples reconstructed and true", 3),
+    "stretch_correlation": Metric(
+        "correlation, 30 s",
+        "median over the half minutes of a window, so that one artefact does not decide",
+        3,
+    ),
+    "ssim": Metric("SSIM", "how alike the shapes are within 11 samples; 1 is the same", 3),
+    "spectral_error": Metric(
+        "spectral error",
+        "of the magnitudes and phases of waves; drawing nothing scores about 1",
+        3,
+    ),
+    "rate_error_bpm": Metric(
+        "heart rate error (bpm)",
+        "between the beats counted in both; median over the half minutes of a window",
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from biosig_cli.report.evaluation_results import (
 )
 from biosig_cli.report.evaluation_signals import draw_reconstruction
 from biosig_cli.report.evaluation_style import FONT, MODEL_COLORS, PALE, model_color, plain, written
+from biosig_cli.report.evaluation_tables import Table
 from biosig_cli.report.evaluation_words import (
     METRICS,
     NOT_DEFINED,
@@ -36,6 +37,7 @@ TRIVIAL = {
     "mean": "mean of what is visible",
     "interpolation": "linear interpolation",
     "low_pass": "slowest waves in as many numbers",
+    "pca": "PCA of patches in as many numbers",
 }
 """Answers that need no model, as the page calls them."""
 
@@ -52,35 +54,45 @@ def write_reconstruction_page(path: Path, metrics: Mapping[str, Any], *, drawn: 
         DataError: If `metrics` lacks something, or a newer version wrote it.
     """
     result = Reconstruction.read(metrics)
-    channels = []
-    for name, each in result.channels.items():
-        answers = {TRIVIAL.get(answer, answer): found for answer, found in each.answers.items()}
-        models = [answer for answer in each.answers if answer not in TRIVIAL]
-        pictures = _draw_answers(name, answers, models)
-        channels.append((name, channel_table(answers, models), pictures))
     maps = [draw_map(name, places, drawn, None) for name, places in drawn.embedding.items()]
     n_subjects = result.data.n_subjects
-    keys = {
-        key
-        for each in result.channels.values()
-        for figures in each.answers.values()
-        for key in figures
-    }
     write_page(
         path,
         "reconstruction.html",
         result=result,
         heading="Evaluation: reconstruction of hidden samples",
         verdict=reconstruction_verdict(result),
-        facts=_facts(result),
+        facts=facts_of(result, "hidden samples"),
         notices=result.notices,
         about=few_subjects(n_subjects) if n_subjects < FEW_SUBJECTS else "",
         colors=MODEL_COLORS,
-        channels=channels,
+        channels=show_channels(result),
         maps=[each for each in maps if each],
         reconstructions=[draw_reconstruction(each) for each in drawn.reconstructions],
-        glossary={each.name: each.about for key, each in METRICS.items() if key in keys},
+        glossary=glossary_of(result),
     )
+
+
+def show_channels(result: Reconstruction) -> list[tuple[str, Table, Picture]]:
+    """Return a table and a picture of every answer, channel by channel."""
+    channels = []
+    for name, each in result.channels.items():
+        answers = {TRIVIAL.get(answer, answer): found for answer, found in each.answers.items()}
+        models = [answer for answer in each.answers if answer not in TRIVIAL]
+        pictures = _draw_answers(name, answers, models)
+        channels.append((name, channel_table(answers, models), pictures))
+    return channels
+
+
+def glossary_of(result: Reconstruction) -> dict[str, str]:
+    """Return what each figure on the page means, by its name."""
+    keys = {
+        key
+        for each in result.channels.values()
+        for figures in each.answers.values()
+        for key in figures
+    }
+    return {each.name: each.about for key, each in METRICS.items() if key in keys}
 
 
 def reconstruction_verdict(result: Reconstruction) -> list[str]:
@@ -116,8 +128,8 @@ def _channel_verdict(name: str, answers: Mapping[str, Figures]) -> str:
     return f"{found}, {ratio} times that of {rival}: {shown}."
 
 
-def _facts(result: Reconstruction) -> dict[str, str]:
-    """Return what stands on top: what was hidden, the data and who was tested."""
+def facts_of(result: Reconstruction, what: str) -> dict[str, str]:
+    """Return what stands on top: `what` was asked, the data and who was tested."""
     data = result.data
     asked = {
         name.replace("_", " "): ", ".join(map(str, value))
@@ -127,7 +139,7 @@ def _facts(result: Reconstruction) -> dict[str, str]:
         if name != "kind" and value not in (None, "", [])
     }
     facts = {
-        "asked": "hidden samples",
+        "asked": what,
         **asked,
         "data": data.dataset,
         "split": data.split,
@@ -143,7 +155,8 @@ def _facts(result: Reconstruction) -> dict[str, str]:
 def _draw_answers(channel: str, answers: Mapping[str, Figures], models: Sequence[str]) -> Picture:
     """Draw every metric of one channel as bars with intervals, an answer per row."""
     keys = list(dict.fromkeys(key for figures in answers.values() for key in figures))
-    figure = Figure(figsize=(7.6, 0.75 + 0.27 * len(answers)), layout="constrained")
+    size = (max(7.6, 1.0 + 1.6 * len(keys)), 0.75 + 0.27 * len(answers))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(keys), sharey=True, squeeze=False)[0]
     alts = []
     for axis, key in zip(axes, keys, strict=True):

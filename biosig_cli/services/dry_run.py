@@ -7,9 +7,14 @@ from tempfile import TemporaryDirectory
 
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
+from biosig_cli.engine.contract import Trainable
 from biosig_cli.engine.files import n_files
 from biosig_cli.engine.train import Training
 from biosig_cli.engine.trial import Trial, TriedStage, try_out
+from biosig_cli.models.costs import cost_table
+from biosig_cli.models.ppg_autoencoder import PpgAutoencoder
+from biosig_cli.objectives.base import Pretraining
+from biosig_cli.objectives.reconstruction import Reconstruction
 from biosig_cli.report.terminal import align
 from biosig_cli.services import finetune, pretrain
 from biosig_cli.services.finetune import FinetuneConfig
@@ -58,6 +63,8 @@ def dry_run(
         raise ConfigError(
             "a dry run resumes nothing", hint="leave --resume out and name another --output-dir"
         )
+    if isinstance(config, PretrainConfig) and config.phases:
+        return try_phases(config, reporter)
     with TemporaryDirectory(prefix="biosig_dry_run_") as scratch:
         training = _prepare(config, Path(scratch), reporter)
         # Where a step that is not finite is told of.
@@ -66,6 +73,25 @@ def dry_run(
     estimate = estimate_run(training, trial)
     announce(config, training, trial, estimate)
     return estimate
+
+
+def try_phases(config: PretrainConfig, reporter: Reporter) -> Estimate:
+    """Try each phase, and say what all take; none has the weights of the one before it yet."""
+    each = []
+    for number, (name, step) in enumerate(config.steps, start=1):
+        reporter.say(f"phase {number} of {len(config.phases)}: {name}")
+        each.append(dry_run(step.model_copy(update={"model": config.model}), reporter))
+    whole = Estimate(
+        n_steps=sum(one.n_steps for one in each),
+        train_s=sum(one.train_s for one in each),
+        val_s=sum(one.val_s for one in each),
+        memory_gb=max(one.memory_gb for one in each),
+        n_checkpoints=sum(one.n_checkpoints for one in each),
+        checkpoint_bytes=max(one.checkpoint_bytes for one in each),
+    )
+    took = duration(whole.train_s + whole.val_s)
+    reporter.fact("all phases", f"about {took}", f"{whole.n_steps:,} steps")
+    return whole
 
 
 def _prepare(
@@ -116,6 +142,7 @@ def announce(config: TrainingConfig, training: Training, trial: Trial, found: Es
     steps = f"{training.steps_per_epoch:,} an epoch, {found.n_steps:,} in {n_epochs} epochs"
     reporter.fact("steps", steps, in_a_step)
     reporter.fact("parameters", f"{trial.n_parameters:,}")
+    say_costs(training.trainable, reporter)
     reporter.show(align(("stage", "epochs", "that move", "windows/s", "time"), rows))
     parts = f"training {duration(found.train_s)}, validation {duration(found.val_s)}"
     at_most = "at most " if plan.patience else "about "
@@ -128,6 +155,26 @@ def announce(config: TrainingConfig, training: Training, trial: Trial, found: Es
     why = f"{found.n_checkpoints} checkpoints of up to {_size(found.checkpoint_bytes)}"
     reporter.fact("disk", _size(found.n_checkpoints * found.checkpoint_bytes), why)
     reporter.say("dry run: nothing was written")
+
+
+def say_costs(trainable: Trainable, reporter: Reporter) -> None:
+    """Show what each layer costs, where there is a table of it: of an autoencoder."""
+    if not isinstance(trainable, Pretraining):
+        return
+    encoder = trainable.encoder
+    objective = dict(trainable.objectives.items()).get("reconstruction")
+    if not isinstance(encoder, PpgAutoencoder) or not isinstance(objective, Reconstruction):
+        return
+    rows = [
+        (
+            cost.name,
+            " x ".join(map(str, cost.shape)),
+            f"{cost.n_parameters:,}",
+            f"{cost.mflops:,.1f}",
+        )
+        for cost in cost_table(encoder, objective.decoder, encoder.spec.n_samples)
+    ]
+    reporter.show(align(("layer", "gives", "parameters", "MFLOP for a window"), rows))
 
 
 def _size(n_bytes: int) -> str:

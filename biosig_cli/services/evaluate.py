@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +15,13 @@ from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Machine, choose_device
 from biosig_cli.report.evaluation_page import write_evaluation_page
-from biosig_cli.services.evaluate_answers import Comparison, score
+from biosig_cli.services.evaluate_answers import Comparison
 from biosig_cli.services.evaluate_data import Labelled, open_labelled
 from biosig_cli.services.evaluate_models import Candidate, open_candidates
 from biosig_cli.services.evaluate_pictures import gather_material
 from biosig_cli.services.evaluate_reconstruction import evaluate_reconstruction
 from biosig_cli.services.evaluate_repeats import cross_validation, label_efficiency
+from biosig_cli.services.evaluate_scores import score
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.intervals import FEW_SUBJECTS, N_RESAMPLES
 from biosig_cli.tasks.kinds import AnyTask
@@ -51,7 +52,7 @@ class EvaluateConfig(Config):
     folds: int | None = Field(None, ge=0)
     """Groups of people left out in turn; as many as there are people, at most ten, where fewer
     than 20 are tested; 0 leaves it out."""
-    label_fractions: tuple[float, ...] = ()
+    label_fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
     """Parts of the training labels to learn from, for the curve of label efficiency."""
     n_seeds: int = Field(5, gt=0)
     """Draws of those parts."""
@@ -123,25 +124,35 @@ def settled_task(models: Sequence[Candidate], asked: AnyTask | None) -> AnyTask 
     Raises:
         ConfigError: If they answer different questions.
     """
-    tasks = [model.task for model in models if model.task is not None]
+    tasks = {model.name: model.task for model in models if model.task is not None}
     if not tasks:
         return asked
-    first = tasks[0]
-    for model in models:
-        other = model.task
-        if other is not None and (other.kind, other.label) != (first.kind, first.label):
+    name, first = next(iter(tasks.items()))
+    for other_name, other in tasks.items():
+        if (question(other), other.known_values) != (question(first), first.known_values):
             raise ConfigError(
-                f"{models[0].name} answers {first.kind} of {first.label}, {model.name} "
-                f"{other.kind} of {other.label}",
-                hint="compare models of one task",
+                f"{name} answers {question(first)}{classes(first)}, {other_name} "
+                f"{question(other)}{classes(other)}",
+                hint="compare models of one task and of the same classes",
             )
-    if asked is not None and (asked.kind, asked.label) != (first.kind, first.label):
+    if asked is not None and question(asked) != question(first):
         raise ConfigError(
-            f"{models[0].name} was fine-tuned for {first.kind} of {first.label}, not for "
-            f"{asked.kind} of {asked.label}",
+            f"{name} was fine-tuned for {question(first)}, not for {question(asked)}",
             hint="leave --task and --label out, or give a pretrained encoder to probe",
         )
     return first
+
+
+def question(task: AnyTask) -> str:
+    """Return what a task asks."""
+    return f"{task.kind} of {task.label}"
+
+
+def classes(task: AnyTask) -> str:
+    """Return the values of the label that a task tells apart, as an error shows them."""
+    return (
+        f" ({', '.join(f'{value:g}' for value in task.known_values)})" if task.known_values else ""
+    )
 
 
 def few(data: Labelled, repeated: Mapping[str, Any] | None) -> list[str]:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from biosig_cli.services.evaluate_models import (
 )
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.baselines import baselines
-from biosig_cli.tasks.curves import confusion, curves
-from biosig_cli.tasks.examples import Examples, Level
+from biosig_cli.tasks.examples import LEVELS, Examples
 from biosig_cli.tasks.features import Features, hand_made, join_features
 from biosig_cli.tasks.folds import Fold
 from biosig_cli.tasks.intervals import difference, with_intervals
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from biosig_cli.services.evaluate import EvaluateConfig
 
 Values = NDArray[np.float64]
-AGES = (0, 18, 40, 65, 200)
-"""Edges of the age bands, in years."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +80,11 @@ class Comparison:
         )
 
     @cached_property
+    def pretrained(self) -> tuple[Frozen | None, str]:
+        """The encoder that the first model started from, and why it is not there."""
+        return find_pretrained(self.models[0])
+
+    @cached_property
     def embeddings(self) -> dict[str, tuple[str, Values]]:
         """What frozen encoders make of all windows: how they came to be, and (N, F) vectors.
 
@@ -94,7 +95,7 @@ class Comparison:
         for model in self.models:
             if model.head is None:
                 found |= self._embedded(model.name, "pretrained encoder, frozen", frozen(model))
-        pretrained, _ = find_pretrained(first)
+        pretrained, _ = self.pretrained
         if pretrained is not None:
             said = f"the encoder that {first.name} started from, frozen"
             found |= self._embedded("pretrained", said, pretrained)
@@ -128,7 +129,7 @@ class Comparison:
             if model.head is not None
         ]
         others, notes = self.others(self.data.fold) if self.data.can_learn else ([], [])
-        _, why = find_pretrained(self.models[0])
+        _, why = self.pretrained
         return of_models + others, [*notes, *([why] if why else [])]
 
     def others(self, fold: Fold) -> tuple[list[Answer], list[str]]:
@@ -185,85 +186,19 @@ class Comparison:
         )
 
     def levels(self, examples: Examples, answer: Answer) -> dict[str, dict[str, Any]]:
-        """Return the figures by window, by record and by subject, as far as these are known."""
-        known: list[Level] = ["window"]
-        known += ["record"] if (examples.record != "").all() else []
-        known += ["subject"] if (examples.subject != "").all() else []
-        return {level: plain(self.figures(*answer.at_level(examples, level))) for level in known}
+        """Return the figures by window, by record and by subject, as far as these are known.
 
-
-def plain(figures: dict[str, Figure]) -> dict[str, Any]:
-    """Return figures as a JSON file holds them."""
-    return {name: figure.plain() for name, figure in figures.items()}
-
-
-def score(compared: Comparison, answers: Sequence[Answer]) -> list[dict[str, Any]]:
-    """Return every answer with its figures, as `test_metrics.json` holds them."""
-    examples, first = compared.data.parts["test"], answers[0]
-    scored = []
-    for answer in answers:
-        is_binary = compared.n_classes == 2
-        target = examples.target
-        scored.append(
-            {
-                "name": answer.name,
-                "kind": answer.kind,
-                "about": answer.about,
-                "threshold": answer.threshold,
-                "levels": compared.levels(examples, answer),
-                "difference": None
-                if answer is first
-                else compared.difference(examples, first, answer).plain(),
-                "groups": groups(compared, examples, answer) if answer.kind == "model" else {},
-                "confusion": confusion(target, answer.score, answer.threshold)
-                if compared.n_classes
-                else None,
-                "curves": curves(target, answer.score) if is_binary else {},
-            }
-        )
-    return scored
-
-
-def groups(compared: Comparison, examples: Examples, answer: Answer) -> dict[str, list[Any]]:
-    """Return the primary figure by sex, age band and subject, where they are known."""
-    found = {}
-    for name, members in group_masks(compared, examples).items():
-        found[name] = [
-            {
-                "group": group,
-                "n_windows": int(mask.sum()),
-                "n_subjects": examples.take(mask).n_subjects,
-                "figure": compared.figures(examples.take(mask), answer.take(mask))[
-                    compared.metric
-                ].plain(),
-            }
-            for group, mask in members.items()
-        ]
-    return found
-
-
-def group_masks(
-    compared: Comparison, examples: Examples
-) -> dict[str, dict[str, NDArray[np.bool_]]]:
-    """Return which windows are of each sex, age band and subject."""
-    masks: dict[str, dict[str, NDArray[np.bool_]]] = {}
-    facts = compared.data.stores["test"].manifest.get("attributes", {})
-    sex = examples.attributes.get("sex")
-    if sex is not None and np.isfinite(sex).any():
-        words = {
-            number: word for word, number in (facts.get("sex", {}).get("values") or {}).items()
+        Raises:
+            DataError: If the windows do not say what an answer to the task is about.
+        """
+        is_known = {
+            "window": True,
+            "record": (examples.record != "").all(),
+            "subject": (examples.subject != "").all(),
         }
-        values = np.unique(sex[np.isfinite(sex)]).tolist()
-        masks["sex"] = {words.get(value, f"{value:g}"): sex == value for value in values}
-    age = examples.attributes.get("age")
-    if age is not None and np.isfinite(age).any():
-        bands = {
-            f"{low} to {high - 1}" if high < AGES[-1] else f"{low} and older": (age >= low)
-            & (age < high)
-            for low, high in pairwise(AGES)
-        }
-        masks["age"] = {band: mask for band, mask in bands.items() if mask.any()}
-    people = np.unique(examples.subject[examples.subject != ""]).tolist()
-    if len(people) > 1:
-        masks["subject"] = {who: examples.subject == who for who in people}
-    return masks
+        found: dict[str, dict[str, Any]] = {}
+        for level in LEVELS:
+            if is_known[level] or level == self.data.task.level:
+                figures = self.figures(*answer.at_level(examples, level))
+                found[level] = {name: figure.plain() for name, figure in figures.items()}
+        return found

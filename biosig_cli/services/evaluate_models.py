@@ -21,8 +21,8 @@ from biosig_cli.engine.predict import predict
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.heads import pool
 from biosig_cli.models.inflate import Inflation, inflate_weights
+from biosig_cli.models.kinds import read_model
 from biosig_cli.models.rhythm import RhythmReader
-from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.tasks.base import Answering
 from biosig_cli.tasks.kinds import AnyTask
@@ -161,7 +161,8 @@ def random_twin(model: Candidate, seed: int) -> Encoder:
     """Return an encoder of the same architecture and channels with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return TtmConfig.parse(model.content["model_config"]).build(model.encoder.spec).eval()
+        architecture = read_model(model.content["model_config"], str(model.path))
+        return architecture.build(model.encoder.spec).eval()
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from biosig_cli.core.progress import Reporter
 from biosig_cli.services.evaluate_answers import Comparison
+from biosig_cli.services.evaluate_models import Candidate
 from biosig_cli.services.finetune_folds import FOLDS, PREDICTIONS, digest_of
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.folds import Fold, out_of_fold, subject_folds
@@ -75,8 +77,13 @@ def choose_folds(compared: Comparison) -> tuple[int, list[str]]:
         return 0, []
     if n_subjects < 3:
         return 0, [f"no cross-validation: {n_subjects} subjects are too few to be left out"]
-    trained = compared.models[0].content["config"].get("folds", 0)
-    return min(asked or trained or MOST_FOLDS, n_subjects), []
+    return min(asked or n_trained(compared.models[0]) or MOST_FOLDS, n_subjects), []
+
+
+def n_trained(model: Candidate) -> int:
+    """Return in how many folds a model was trained anew."""
+    path = model.folder / FOLDS / PREDICTIONS
+    return len(pc.unique(pq.read_table(path, columns=["fold"])["fold"])) if path.is_file() else 0
 
 
 def fold_seed(compared: Comparison) -> int:
@@ -94,7 +101,7 @@ def fold_answers(compared: Comparison, folds: list[Fold]) -> tuple[list[Answer],
         if not path.is_file():
             notes.append(
                 f"{model.name} was trained once: to train it anew without each group of people, "
-                f"biosig finetune --folds {len(folds)}"
+                f"biosig finetune --output-dir {model.folder} --resume --folds {len(folds)}"
             )
             continue
         answer, why = read_fold_answers(compared, model.name, path, folds)

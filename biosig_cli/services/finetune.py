@@ -1,7 +1,7 @@
 """`biosig finetune`: a pretrained encoder learns a task, on someone's own channels and labels."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,22 @@ from biosig_cli.core.artifacts import write_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.core.runtime import Machine, peak_memory_gb
-from biosig_cli.data.store import WindowStore
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
-from biosig_cli.models.pretrained import Weights
+from biosig_cli.models.kinds import AnyModel
 from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.services.audit import check_before_scoring
-from biosig_cli.services.finetune_folds import cross_validate
-from biosig_cli.services.finetune_model import Model, find_parent, make_model, make_training
+from biosig_cli.services.finetune_folds import (
+    FoldPlan,
+    cross_validate,
+    plan_folds,
+    subjects_by_split,
+)
+from biosig_cli.services.finetune_model import Model, make_model, make_training
+from biosig_cli.services.finetune_start import Parent, find_parent
 from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.task_windows import open_task_windows
 from biosig_cli.services.training import (
@@ -59,7 +64,7 @@ class FinetuneConfig(TrainingConfig):
     """The encoder to start from: a run, a checkpoint, a folder of released weights, or a hub id."""
     from_scratch: bool = False
     """Start from random weights instead, of the same architecture: what pretraining is worth."""
-    model: TtmConfig = TtmConfig()
+    model: AnyModel = TtmConfig()
     """The architecture, where `from_scratch` is given without `pretrained`."""
     data_dir: Path = Path("data/but_ppg")
     """Labelled windows: a folder of stores, one store, a table of windows, or recordings."""
@@ -100,13 +105,16 @@ class FinetuneResult:
     train: TrainResult
 
 
-def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False) -> FinetuneResult:
+def finetune(
+    config: FinetuneConfig, reporter: Reporter, *, resume: bool = False, anyway: bool = False
+) -> FinetuneResult:
     """Train an encoder and a head on the labelled windows of `config.data_dir`.
 
     Args:
         config: What to do.
         reporter: Who says what happens.
         resume: Go on with the run in `config.output_dir`, if there is one.
+        anyway: Go on with it even if it had other settings or windows.
 
     Raises:
         ConfigError: If a setting does not fit, or the folder holds another run.
@@ -116,14 +124,14 @@ def finetune(config: FinetuneConfig, reporter: Reporter, *, resume: bool = False
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
-    ready = prepare(config, reporter, resume=resume)
+    ready = prepare(config, reporter, resume=resume, anyway=anyway)
     config, training = ready.config, ready.training
     if ready.splits is not None:
         write_json(config.output_dir / SPLITS_FILE, ready.splits)
     result = carry_out("finetune", config, training, ready.content)
     conclude(config, result, ready.model, reporter)
-    if config.folds:
-        cross_validate(config, ready.parent, ready.stores, training.run, reporter)
+    if ready.folds is not None:
+        cross_validate(config, ready.parent, ready.folds, training.run, reporter)
     return FinetuneResult(config.output_dir, config.output_dir / BEST, result)
 
 
@@ -137,7 +145,7 @@ class Ready:
         content: The checkpoint to go on from.
         model: Encoder, head and task.
         parent: What the encoder starts from, or whose architecture it has.
-        stores: The windows of each split.
+        folds: Who is left out in turn, where that is asked for.
         splits: Whose windows they are, where they were split here.
     """
 
@@ -145,8 +153,8 @@ class Ready:
     training: Training
     content: dict[str, Any] | None
     model: Model
-    parent: Weights | None
-    stores: Mapping[str, WindowStore]
+    parent: Parent | None
+    folds: FoldPlan | None
     splits: dict[str, Any] | None
 
 
@@ -155,6 +163,7 @@ def prepare(
     reporter: Reporter,
     *,
     resume: bool = False,
+    anyway: bool = False,
     work_dir: Path | None = None,
 ) -> Ready:
     """Open the windows and build what is trained on them; arguments and errors as `finetune`.
@@ -163,6 +172,7 @@ def prepare(
         config: What to do.
         reporter: Who says what happens.
         resume: Go on with the run in `config.output_dir`, if there is one.
+        anyway: Go on with it even if it had other settings or windows.
         work_dir: Where windows of recordings are made; the run folder if None.
     """
     if distributed.n_started() > 1:
@@ -172,7 +182,7 @@ def prepare(
         )
     machine = Machine.detect()
     config = settle_folder(config, machine, reporter)
-    check_folder(config.output_dir, resume=resume)
+    check_folder(config.output_dir, resume=resume or anyway)
     parent = find_parent(config)
     windows = open_task_windows(
         config.data_dir,
@@ -193,29 +203,19 @@ def prepare(
     model = make_model(config, parent, stores, reporter)
     config = config.model_copy(update={"task": model.task})
     data = describe_data({name: stores[name] for name in ("train", "val")})
-    content = unfinished(config, data) if resume else None
-    said = {"data": data, "held_out": held_out(stores), "splits": subjects_by_split(stores)}
-    said = model.describe(config, past) | said
+    content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
+    folds = plan_folds(config, stores) if config.folds else None
+    said = model.describe(config, past) | {"data": data, "splits": subjects_by_split(stores)}
     run = make_run("finetune", config, place, reporter=reporter, describe=said)
     training = make_training(config, model, stores, run)
-    return Ready(config, training, content, model, parent, stores, windows.splits)
-
-
-def held_out(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
-    """Return what is kept for testing; nobody in it was shown to the model."""
-    return describe_data({"test": stores["test"]}) if "test" in stores else {}
-
-
-def subjects_by_split(stores: Mapping[str, WindowStore]) -> dict[str, list[str]]:
-    """Return whose windows each split has, so that `evaluate` finds the same split again."""
-    return {name: list(store.subjects) for name, store in stores.items()}
+    return Ready(config, training, content, model, parent, folds, windows.splits)
 
 
 def conclude(config: FinetuneConfig, result: TrainResult, model: Model, reporter: Reporter) -> None:
     """Say how good the best epoch is on validation, beside the answer that needs no signal."""
     best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
     trivial = model.trivial_score("val")
-    rows = [(name, f"{best[f'val_{name}']:.4f}", f"{value:.4f}") for name, value in trivial.items()]
+    rows = [(name, show(best[f"val_{name}"]), show(value)) for name, value in trivial.items()]
     title = f"validation, epoch {result.best_epoch} of {result.n_epochs}"
     reporter.table(title, ("figure", "this model", model.trivial_name), rows)
     n_subjects = model.examples["val"].n_subjects
@@ -225,3 +225,8 @@ def conclude(config: FinetuneConfig, result: TrainResult, model: Model, reporter
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
     reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
     reporter.say(f"next: biosig evaluate --checkpoint {config.output_dir / BEST}")
+
+
+def show(figure: float) -> str:
+    """Return a figure as a table shows it."""
+    return "not defined" if isnan(figure) else f"{figure:.4f}"

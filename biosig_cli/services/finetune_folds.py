@@ -5,7 +5,7 @@ Every subject is left out once; what is said of them by a model that never saw t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ from biosig_cli.data.views import choose, join
 from biosig_cli.engine.checkpoint import BEST, load_checkpoint
 from biosig_cli.engine.predict import predict
 from biosig_cli.engine.state import Run
-from biosig_cli.models.pretrained import Weights
-from biosig_cli.services.finetune_model import make_model, make_training
+from biosig_cli.services.finetune_model import make_model, make_training, settle_task
+from biosig_cli.services.finetune_start import Parent
 from biosig_cli.tasks.base import Answering
 from biosig_cli.tasks.examples import Examples, find_examples
 from biosig_cli.tasks.folds import Fold, subject_folds
@@ -37,47 +37,84 @@ PREDICTIONS = "predictions.parquet"
 DONE = "fold.json"
 
 
-def cross_validate(
-    config: "FinetuneConfig",
-    parent: Weights | None,
-    stores: Mapping[str, WindowStore],
-    run: Run,
-    reporter: Reporter,
-) -> Path:
-    """Fine-tune once per group of subjects left out, and write what is said of them.
+@dataclass(frozen=True)
+class FoldPlan:
+    """Who is left out when.
 
-    A fold that was finished is not trained again.
+    Attributes:
+        digest: What identifies the windows of all splits together.
+        examples: Those of them that have a label.
+        folds: Places among these.
+        parts: For each fold, its windows by split.
+    """
 
-    Returns:
-        The table of predictions: one row per labelled window of all splits together.
+    digest: str
+    examples: Examples
+    folds: Sequence[Fold]
+    parts: Sequence[Mapping[str, WindowStore]]
+
+
+def plan_folds(config: "FinetuneConfig", stores: Mapping[str, WindowStore]) -> FoldPlan:
+    """Part the people of all splits into folds, each of which can be trained.
 
     Raises:
-        DataError: If there are too few subjects, or a fold can't be trained.
+        ConfigError: If there are fewer people than folds.
+        DataError: If there are too few people at all, or a fold can't be trained.
     """
     whole = join(list(stores.values()))
     task = config.task
     examples = find_examples(whole, task.label, classes=task.known_values)
     n_classes = task.n_outputs if task.known_values else None
     folds = subject_folds(examples, config.folds, config.seed, n_classes=n_classes)
+    parts = [split_rows(whole, examples, fold) for fold in folds]
+    for number, each in enumerate(parts):
+        try:
+            settle_task(task, each)
+        except DataError as error:
+            who = ", ".join(each["test"].subjects)
+            raise DataError(f"fold {number} (without {who}): {error}", hint=error.hint) from None
+    return FoldPlan(digest_of(stores), examples, folds, parts)
+
+
+def cross_validate(
+    config: "FinetuneConfig", parent: Parent | None, plan: FoldPlan, run: Run, reporter: Reporter
+) -> Path:
+    """Fine-tune once per group of subjects left out, and write what is said of them.
+
+    A fold that was finished with the same people and windows is not trained again.
+
+    Returns:
+        The table of predictions: one row per labelled window of all splits together.
+    """
     folder = config.output_dir / FOLDS
     quiet = replace(run, reporter=Reporter(silent=True))
-    with reporter.progress("folds", len(folds)) as advance:
-        for number, fold in enumerate(folds):
+    with reporter.progress("folds", len(plan.folds)) as advance:
+        for number, parts in enumerate(plan.parts):
             place = folder / f"{number}"
-            if not (place / DONE).exists():
-                parts = split_rows(whole, examples, fold)
-                try:
-                    train_fold(config, parent, parts, replace(quiet, folder=place))
-                except DataError as error:
-                    who = ", ".join(parts["test"].subjects)
-                    raise DataError(
-                        f"fold {number} (without {who}): {error}", hint=error.hint
-                    ) from None
+            whose = {"windows": plan.digest, "subjects": subjects_by_split(parts)}
+            if not is_done(place / DONE, whose):
+                said = train_fold(config, parent, parts, replace(quiet, folder=place))
+                write_json(place / DONE, whose | said)
             advance(note=f"fold {number + 1}")
     path = folder / PREDICTIONS
-    write_predictions(path, digest_of(stores), examples, folds)
-    reporter.fact("folds", path, f"{len(folds)} trainings, {examples.n_subjects} subjects")
+    write_predictions(path, plan)
+    reporter.fact(
+        "folds", path, f"{len(plan.folds)} trainings, {plan.examples.n_subjects} subjects"
+    )
     return path
+
+
+def subjects_by_split(stores: Mapping[str, WindowStore]) -> dict[str, list[str]]:
+    """Return whose windows each split has, so that the same split is found again."""
+    return {name: list(store.subjects) for name, store in stores.items()}
+
+
+def is_done(file: Path, whose: Mapping[str, Any]) -> bool:
+    """Return whether a fold was finished, and with the same people and windows."""
+    if not file.exists():
+        return False
+    done = read_json(file)
+    return all(done.get(name) == value for name, value in whose.items())
 
 
 def split_rows(whole: WindowStore, examples: Examples, fold: Fold) -> dict[str, WindowStore]:
@@ -89,22 +126,21 @@ def split_rows(whole: WindowStore, examples: Examples, fold: Fold) -> dict[str, 
 
 
 def train_fold(
-    config: "FinetuneConfig", parent: Weights | None, parts: Mapping[str, WindowStore], run: Run
-) -> None:
-    """Train on `train`, choose by `val`, and write what is said of `test`."""
+    config: "FinetuneConfig", parent: Parent | None, parts: Mapping[str, WindowStore], run: Run
+) -> dict[str, Any]:
+    """Train on `train`, choose by `val`, and return what is said of `test`."""
     model = make_model(config, parent, parts, run.reporter)
     result = make_training(config, model, parts, run).fit()
     best = load_checkpoint(run.folder / BEST)
     for name, module in model.trainable.parts.items():
         module.load_state_dict(best[f"{name}_state_dict"])
-    test = Loader(parts["test"], batch_size=256, seed=0, shuffle=False)
+    test = Loader(parts["test"], batch_size=config.plan.batch_size, seed=0, shuffle=False)
     answering = Answering(model.trainable.encoder, model.trainable.head, model.task)
     scores = predict(answering, test, device=run.device, precision=run.precision)
     for file in run.folder.glob("*.pt"):  # the weights of a fold are used for nothing else
         file.unlink()
     threshold = best["metrics"].get("val_threshold")
-    said = {"best_epoch": result.best_epoch, "threshold": threshold, "scores": scores.tolist()}
-    write_json(run.folder / DONE, said)
+    return {"best_epoch": result.best_epoch, "threshold": threshold, "scores": scores.tolist()}
 
 
 def digest_of(stores: Mapping[str, WindowStore]) -> str:
@@ -112,8 +148,9 @@ def digest_of(stores: Mapping[str, WindowStore]) -> str:
     return " ".join(f"{name}:{store.digest}" for name, store in stores.items())
 
 
-def write_predictions(path: Path, digest: str, examples: Examples, folds: Sequence[Fold]) -> None:
+def write_predictions(path: Path, plan: FoldPlan) -> None:
     """Put what each fold says of the people left out into one table, in the order of windows."""
+    examples = plan.examples
     columns: dict[str, Any] = {
         "row": examples.row,
         "subject": examples.subject,
@@ -123,7 +160,7 @@ def write_predictions(path: Path, digest: str, examples: Examples, folds: Sequen
         "fold": np.zeros(len(examples), np.int64),
         "threshold": np.full(len(examples), np.nan),
     }
-    for number, fold in enumerate(folds):
+    for number, fold in enumerate(plan.folds):
         said = read_json(path.parent / f"{number}" / DONE)
         scores = np.asarray(said["scores"], np.float64)
         for name, column in score_columns(scores).items():
@@ -131,7 +168,7 @@ def write_predictions(path: Path, digest: str, examples: Examples, folds: Sequen
         columns["fold"][fold.test] = number
         if said["threshold"] is not None:
             columns["threshold"][fold.test] = said["threshold"]
-    table = pa.table(columns).replace_schema_metadata({"digest": digest})
+    table = pa.table(columns).replace_schema_metadata({"digest": plan.digest})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary)
 

@@ -1,5 +1,6 @@
 """`biosig pretrain`: an encoder from unlabelled windows, which asks for what was hidden in them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
+from biosig_cli.objectives.base import ObjectiveConfig
 from biosig_cli.services.mixed_windows import announce_stores, describe_stores, mix, open_stores
 from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
 from biosig_cli.services.pretrain_config import PretrainConfig
@@ -17,6 +19,7 @@ from biosig_cli.services.pretrain_model import adopt_architecture, build, descri
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.training import (
+    Place,
     check_folder,
     choose_place,
     choose_shuffle,
@@ -69,20 +72,23 @@ def pretrain(
 def train_phases(
     config: PretrainConfig, reporter: Reporter, *, resume: bool, anyway: bool
 ) -> PretrainResult:
-    """Train phase after phase, each in a folder of its own; those that are finished stay."""
-    check_folder(config.output_dir, resume=resume or anyway)
-    if distributed.is_first():
-        open_phases(config, reporter, anyway=anyway)
+    """Train phase after phase, each in a folder of its own; those that are finished stay.
+
+    Several processes on several machines need the run folder on a disk that they share.
+    """
+    place = choose_place(config, Machine.detect(), reporter)
+    distributed.from_first(lambda: check_folder(config.output_dir, resume=resume or anyway))
+    distributed.from_first(lambda: open_phases(config, reporter, anyway=anyway))
     done: list[str] = []
     for number, (name, step) in enumerate(config.steps, start=1):
         reporter.say(f"phase {number} of {len(config.phases)}: {name}")
-        begun = (step.output_dir / CONFIG).exists()
+        begun = distributed.from_first((step.output_dir / CONFIG).exists)
         result = train_once(
-            step, reporter, resume=begun, anyway=anyway and begun, of=config.output_dir
+            step, reporter, resume=begun, anyway=anyway and begun, place=place, of=config.output_dir
         )
         done.append(name)
-        if distributed.is_first():
-            close_phase(config, done)
+        # The next phase begins with what the first process has written.
+        distributed.from_first(lambda: close_phase(config, done))
     if distributed.is_first():
         conclude_phases(config, reporter)
     return PretrainResult(config.output_dir, config.output_dir / BEST, result.train)
@@ -94,6 +100,7 @@ def train_once(
     *,
     resume: bool,
     anyway: bool,
+    place: Place | None = None,
     of: Path | None = None,
 ) -> PretrainResult:
     """Train on one set of windows, with the same objectives throughout.
@@ -103,9 +110,10 @@ def train_once(
         reporter: Who says what happens.
         resume: As `pretrain`.
         anyway: As `pretrain`.
+        place: Where to compute, where that is chosen already.
         of: Folder of the run that this is a phase of.
     """
-    ready = prepare(config, reporter, resume=resume, anyway=anyway, of=of)
+    ready = prepare(config, reporter, resume=resume, anyway=anyway, place=place, of=of)
     result = carry_out("pretrain", ready.config, ready.training, ready.content)
     conclude(result, ready.config, ready.training.run.reporter)
     return PretrainResult(ready.config.output_dir, ready.config.output_dir / BEST, result)
@@ -127,19 +135,20 @@ def prepare(
     *,
     resume: bool = False,
     anyway: bool = False,
+    place: Place | None = None,
     of: Path | None = None,
 ) -> Ready:
     """Open the windows and build what is trained on them; arguments and errors as `train_once`."""
     reporter = distributed.heard(reporter)
-    machine = Machine.detect()
-    check_folder(config.output_dir, resume=resume or anyway)
+    distributed.from_first(lambda: check_folder(config.output_dir, resume=resume or anyway))
     stores = open_stores(
         config.windows,
         channels=config.channels,
         sampling_hz=config.sampling_hz,
         in_memory=config.load_in_memory,
     )
-    place = choose_place(config, machine, reporter)
+    machine = Machine.detect()
+    place = place or choose_place(config, machine, reporter)
     weights = find_start(config.model)
     shuffle = choose_shuffle(config.shuffle, stores["train"], machine, reporter)
     config = adopt_architecture(config.resolved(place.precision, shuffle), weights)
@@ -164,21 +173,7 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     best = {name: values[result.best_epoch - 1] for name, values in result.history.items()}
     where = ", ".join(f"{each.store}/val" for each in config.windows)
     for name, objective in config.objectives.asked.items():
-        figures = (objective.judged, *objective.trivial)
-        model, *trivial = (best[f"val_{figure}"] for figure in figures)
-        answers = ("this model", *objective.trivial.values())
-        rows = [
-            (answer, f"{error:.4f}", f"{error / trivial[0]:.3f}")
-            for answer, error in zip(answers, (model, *trivial), strict=True)
-        ]
-        columns = ("answer", objective.measure, f"of {answers[1].removeprefix('predict ')}")
-        reporter.table(f"{name}: {where}, epoch {result.best_epoch}", columns, rows)
-        if model >= min(trivial):
-            better = answers[1 + trivial.index(min(trivial))]
-            reporter.warn(
-                f"on subjects it has not seen the encoder is no better than a trivial answer "
-                f"({better}); it needs more subjects, more windows or longer training"
-            )
+        compare(objective, best, f"{name}: {where}, epoch {result.best_epoch}", reporter)
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
@@ -186,3 +181,24 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
     reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+
+
+def compare(
+    objective: ObjectiveConfig, best: Mapping[str, float], title: str, reporter: Reporter
+) -> None:
+    """Put what the best epoch reached beside the answers that need no model."""
+    answers = {"this model": best[f"val_{objective.judged}"]}
+    answers |= {said: best[f"val_{figure}"] for figure, said in objective.trivial.items()}
+    first = next(iter(objective.trivial.values()))
+    columns = ["answer", objective.measure, f"of {first.removeprefix('predict ')}"]
+    rows = [[said, f"{x:.4f}", f"{x / answers[first]:.3f}"] for said, x in answers.items()]
+    if objective.measure == "mean squared error":
+        columns.append("R2")
+        rows = [[*row, f"{1 - float(row[-1]):.3f}"] for row in rows]
+    reporter.table(title, columns, rows)
+    better = min(objective.trivial.values(), key=lambda said: answers[said])
+    if answers["this model"] >= answers[better]:
+        reporter.warn(
+            "on subjects it has not seen the encoder is no better than a trivial answer "
+            f"({better}); it needs more subjects, more windows or longer training"
+        )

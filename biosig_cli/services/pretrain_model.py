@@ -1,6 +1,6 @@
 """The encoder of a pretraining and what is asked of it, from random weights or from a parent's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from biosig_cli.models.weights import owned_by
 from biosig_cli.objectives.base import Pretraining
 from biosig_cli.services.mixed_windows import Stores, check_alike, check_subjects
 from biosig_cli.services.pretrain_config import PretrainConfig
+
+MOST_LISTED = 8
 
 
 def find_start(model: AnyModel) -> Weights | None:
@@ -66,7 +68,7 @@ def build(
         if weights is not None:
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
         trainable = config.objectives.build(encoder)
-    trainable.survey(stores["train"])
+    notes = trainable.survey(stores["train"])
     reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
     for name, objective in trainable.objectives.items():
         counts = f"weight {trainable.weights[name]:g}"
@@ -75,8 +77,11 @@ def build(
             assert isinstance(weights, Trained)
             counts += f"; {take_over(objective, known)} of {weights.source}"
         reporter.fact(f"asks ({name})", f"{n_parameters(objective):,} parameters", counts)
+    for note in notes:
+        reporter.warn(note)
     shape = f"{encoder.n_positions} patches x {encoder.patch_length} samples"
-    reporter.fact("windows", f"{', '.join(spec.names)}, {spec.duration_s:g} s, {shape}")
+    for names in dict.fromkeys(store.spec.names for store in stores["train"]):
+        reporter.fact("windows", f"{listed(names)}, {spec.duration_s:g} s, {shape}")
     return trainable
 
 
@@ -96,6 +101,13 @@ def take_over(objective: nn.Module, known: Mapping[str, Tensor]) -> str:
         return f"{len(own)} tensors, not shaped like those"
     objective.load_state_dict(fitting, strict=False)
     return f"all {len(own)} tensors"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names in a line; of many the first and the last, and how many there are."""
+    if len(names) <= MOST_LISTED:
+        return ", ".join(names)
+    return f"{', '.join(names[:2])}, ... {names[-1]} ({len(names)} channels)"
 
 
 def n_parameters(module: nn.Module) -> int:

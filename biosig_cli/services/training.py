@@ -31,6 +31,7 @@ from biosig_cli.services.run_facts import CONFIG
 FREE_ON_RESUME = frozenset(
     (
         "data_dir",
+        "folds",
         "output_dir",
         "device",
         "num_workers",

@@ -51,7 +51,7 @@ class ClassificationConfig(TaskConfig):
         present = [value for value in classes if value in found]
         if len(present) < 2:
             raise DataError(
-                f"label {self.label} is {present[0] if present else 'none of the classes'} "
+                f"label {self.label} is {f'{present[0]:g}' if present else 'none of the classes'} "
                 "in every training window: there is nothing to tell apart",
                 hint="training needs two classes; check the label, or split with another --seed",
             )

@@ -66,8 +66,8 @@ def find_examples(store: WindowStore, label: str, *, classes: Sequence[float] | 
     if label not in store.labels:
         raise DataError(
             f"{store.path} has no label {label!r}; it has {', '.join(store.labels) or 'none'}",
-            hint="name one that is there, or build the windows again with this label under "
-            "`source.labels` of the windows config",
+            hint="name one that is there (--label NAME), or build the windows again with a recipe "
+            "that has this one under `dataset.labels`",
         )
     values = store.column(f"label_{label}").astype(np.float64)
     row = np.flatnonzero(~np.isnan(values))

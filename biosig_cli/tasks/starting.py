@@ -17,7 +17,12 @@ PENALTY = 10.0
 
 
 def start_at_line(
-    layer: nn.Linear, numbers: Values, target: Values, *, n_classes: int | None
+    layer: nn.Linear,
+    numbers: Values,
+    target: Values,
+    *,
+    n_classes: int | None,
+    is_balanced: bool = False,
 ) -> None:
     """Fill a layer with the logistic or ridge regression on what it will be given.
 
@@ -26,6 +31,7 @@ def start_at_line(
         numbers: (N, F) what the training windows give it.
         target: (N,) numbers of classes, or values in units of the output.
         n_classes: K, or None for values.
+        is_balanced: Whether every class counts the same in all, however rare.
 
     Source:
         Kumar et al., ICLR 2022, arXiv 2202.10054: first the line, then everything. Deviation: the
@@ -39,7 +45,8 @@ def start_at_line(
         weight[0], bias[0] = line.coef_, line.intercept_
     else:
         classes = np.unique(target).astype(int)
-        line = LogisticRegression(C=1 / PENALTY, class_weight="balanced", max_iter=5000)
+        weights = "balanced" if is_balanced else None
+        line = LogisticRegression(C=1 / PENALTY, class_weight=weights, max_iter=5000)
         line.fit(scaler.transform(numbers), target)
         slopes, offsets = line.coef_, line.intercept_
         if len(classes) == 2:

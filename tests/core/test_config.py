@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
@@ -161,3 +162,35 @@ def test_nested_settings_are_told_by_their_paths() -> None:
         "plan.lr": 0.1,
         "plan.betas": [0.9],
     }
+
+
+class SquareConfig(Config):
+    kind: Literal["square"] = "square"
+    cut: Literal["sharp", "blunt"] = "sharp"
+
+
+class RoundConfig(Config):
+    kind: Literal["round"] = "round"
+    width: int = Field(2, gt=0)
+
+
+class TableConfig(Config):
+    leg: Annotated[SquareConfig | RoundConfig, Field(discriminator="kind")] = SquareConfig()
+    top: RoundConfig = RoundConfig()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["leg.cut=dull"], r"leg\.cut: expected 'sharp' or 'blunt', found 'dull'"),
+        (["leg.kind=flat"], r"leg\.kind: expected 'square', 'round', found 'flat'"),
+        (["leg.kind=round", "leg.width=0"], r"leg\.width: .*greater than 0, found 0"),
+        (["leg.kind=round", "leg.widht=1"], r"leg\.widht: unknown key, did you mean leg\.width\?"),
+        (["top.kind=square"], r"top\.kind: expected 'round', found 'square'"),
+    ],
+)
+def test_a_problem_of_one_kind_among_several_is_told_by_the_key_that_is_set(
+    settings: list[str], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(TableConfig, settings=settings)

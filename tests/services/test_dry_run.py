@@ -60,6 +60,22 @@ def test_pretraining_is_tried_and_nothing_is_written(
     assert 0 < found.val_s < 100
 
 
+def test_costs_of_an_autoencoder_are_shown_layer_by_layer(
+    windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"kind": "ppg_autoencoder", "width": 8, "hidden": 16}
+    objective = {"crop_samples": 500, "crops_per_window": 2}
+    more = {"model": model, "objectives": {"reconstruction": objective}, "channels": ["PPG"]}
+    dry_run(PretrainConfig.parse(settings(tmp_path / "run", windows=windows, **more)), Reporter())
+    said = capsys.readouterr().out.splitlines()
+    first = next(line.split() for line in said if line.startswith("encoder.first"))
+    # 8 features of 7 weights and a bias, at 640 places: 1,250 samples are filled up to 1,280.
+    assert first == ["encoder.first", "8", "x", "640", "64", "0.1"]
+    whole = next(line.split() for line in said if line.startswith("all "))
+    parameters = next(line.split() for line in said if line.startswith("parameters"))
+    assert whole[4] == parameters[1]
+
+
 def test_finetuning_is_tried_stage_by_stage(
     labelled: Path,
     encoder_run: Path,
@@ -123,4 +139,18 @@ def test_flag_tries_and_resumes_nothing(
     small = [f"model.{name}={value}" for name, value in SMALL.items()]
     assert run([*line, *(part for each in small for part in ("--set", each))]) == 0
     assert "nothing was written" in capsys.readouterr().out
+    assert names(tmp_path) == [scratch.name]
+
+
+def test_each_phase_is_tried_and_all_are_summed(
+    windows: Path, tmp_path: Path, scratch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    phases = {"one": {"plan": {"epochs": 2}}, "two": {"move": {"frozen_epochs": 1}}}
+    config = settings(tmp_path / "run", windows=windows, model=SMALL, phases=phases)
+    found = dry_run(PretrainConfig.parse(config), Reporter())
+    said = capsys.readouterr().out
+    assert "phase 2 of 2: two" in said
+    assert f"{found.n_steps:,} steps" in said
+    single = dry_run(PretrainConfig.parse(config | {"phases": {}}), QUIET)
+    assert found.n_steps == single.n_steps * 6 / 4
     assert names(tmp_path) == [scratch.name]

@@ -15,7 +15,10 @@ from biosig_cli.core.errors import (
     LeakageError,
 )
 from biosig_cli.core.progress import Reporter
+from biosig_cli.engine.checkpoint import BEST, load_checkpoint, save_checkpoint
+from biosig_cli.services import evaluate_answers
 from biosig_cli.services.evaluate import EvaluateConfig, EvaluateResult, evaluate
+from biosig_cli.services.evaluate_models import Candidate, Frozen, find_pretrained
 from biosig_cli.services.finetune import finetune
 from tests.services.conftest import labelled_windows, write_labelled
 from tests.services.test_finetune import settings
@@ -33,6 +36,28 @@ def tuned(labelled: Path, encoder_run: Path, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
+@pytest.fixture(scope="session")
+def altered(
+    tuned: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], list[str]]:
+    """Metrics of a run whose threshold and past were changed, and whose parent was opened when."""
+    folder = tmp_path_factory.mktemp("altered") / "altered"
+    folder.mkdir()
+    content = load_checkpoint(tuned)
+    content["metrics"]["val_threshold"] = 0.999999
+    content["lineage"][0]["data"]["train"]["subjects"] = ["p1", "p2", "someone else"]
+    save_checkpoint(folder / BEST, content)
+    opened: list[str] = []
+
+    def spy(model: Candidate) -> tuple[Frozen | None, str]:
+        opened.append(model.name)
+        return find_pretrained(model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate_answers, "find_pretrained", spy)
+        return score(folder, out=folder, folds=0).metrics, opened
+
+
 def score(*checkpoints: Path, out: Path, **more: Any) -> EvaluateResult:
     base = {"checkpoint": checkpoints, "output_dir": out, "device": "cpu", "n_resamples": 100}
     return evaluate(EvaluateConfig.parse(base | more), QUIET)
@@ -45,6 +70,36 @@ def scored(tuned: Path, tmp_path_factory: pytest.TempPathFactory) -> EvaluateRes
 
 def names(answers: list[dict[str, Any]]) -> list[str]:
     return [each["name"] for each in answers]
+
+
+def test_a_model_decides_by_the_threshold_that_validation_chose(
+    altered: tuple[dict[str, Any], list[str]], scored: EvaluateResult
+) -> None:
+    (first, *_), (before, *_) = altered[0]["answers"], scored.metrics["answers"]
+    assert first["threshold"] == 0.999999
+    assert first["levels"]["window"]["sensitivity"]["value"] == 0.0, "so sure it is of nothing"
+    assert [row[1] for row in first["confusion"]] == [0, 0]
+    assert before["threshold"] < 0.999999
+    assert before["levels"]["window"]["sensitivity"]["value"] > 0.5
+    auroc = [each["levels"]["window"]["auroc"] for each in (first, before)]
+    assert auroc[0] == auroc[1], "ranks do not depend on it"
+
+
+def test_people_that_pretraining_saw_are_told_of(
+    altered: tuple[dict[str, Any], list[str]], scored: EvaluateResult
+) -> None:
+    said = [notice for notice in altered[0]["notices"] if "pretraining saw" in notice]
+    assert len(said) == 1
+    assert "signals of 2 of these 11 subjects" in said[0]
+    assert not any("pretraining saw" in notice for notice in scored.metrics["notices"])
+
+
+def test_the_encoder_that_it_started_from_is_opened_once(
+    altered: tuple[dict[str, Any], list[str]],
+) -> None:
+    metrics, opened = altered
+    assert "pretrained, frozen + linear probe" in names(metrics["answers"])
+    assert opened == ["altered"]
 
 
 def test_every_answer_stands_in_the_same_table(scored: EvaluateResult) -> None:

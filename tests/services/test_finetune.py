@@ -53,6 +53,7 @@ def test_it_learns_to_tell_a_pulse_from_noise(
     assert content["task"]["class_names"] == ["0", "1"]
     assert content["splits"]["test"] == ["p10", "p8", "p9"]
     assert set(content["data"]) == {"train", "val"}, "it was not shown the test split"
+    assert "held_out" not in content
     assert content["lineage"][-1]["checkpoint"] == str(encoder_run)
     assert 0 < content["metrics"]["val_threshold"] < 1
     history = read_json(tmp_path / "run" / "training_history.json")
@@ -161,6 +162,55 @@ def test_a_heart_rate_is_learned_on_its_own_scale(
     assert content["task"]["center"] == pytest.approx(72.0), "60, 66, 72, 78 and 84 a minute"
     assert content["monitor"] == {"name": "val_mae", "best": result.train.best}
     assert load_encoder(result.folder).spec.names == ("PPG",)
+
+
+def test_figures_stand_beside_those_of_one_answer_to_all(
+    labelled: Path, encoder_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = {"epochs": 1}
+
+    def table(task: dict[str, str]) -> str:
+        out = tmp_path / task["kind"]
+        finetune(settings(labelled, encoder_run, out, task=task, plan=plan), Reporter())
+        said = capsys.readouterr().out
+        return said[said.index("validation, epoch 1 of 1") :]
+
+    classes = table({"kind": "classification"})
+    assert "balanced_accuracy" in classes
+    assert "threshold" not in classes, "it is a setting, no figure"
+    values = table({"kind": "regression", "label": "hr"})
+    assert "not defined" in values, "the mean goes along with nothing"
+    assert "nan" not in values
+
+
+def test_answers_about_records_need_to_know_them(encoder_run: Path, tmp_path: Path) -> None:
+    from tests.tasks.made import write_npz
+
+    draw = np.random.default_rng(0)
+    for split, who in (("train", "a"), ("val", "b"), ("test", "c")):
+        quality, windows = [0.0, 1.0] * 4, draw.normal(size=(8, 2, 1250))
+        labels = {"label_quality": quality, "subject": [who] * 8}
+        write_npz(tmp_path / "data", windows, ["PPG", "ECG"], split=split, **labels)
+    config = settings(tmp_path / "data", encoder_run, tmp_path / "run", task={"level": "record"})
+    with pytest.raises(DataError, match="do not say which record they are from"):
+        finetune(config, QUIET)
+    assert not (tmp_path / "run").exists(), "before anything is trained"
+
+
+def test_one_record_of_each_class_is_needed_where_answers_are_about_records(
+    encoder_run: Path, tmp_path: Path
+) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        record = labelled_windows(number, ("PPG", "ECG"))
+        if split == "train":
+            more = labelled_windows(7, ("PPG", "ECG"))
+            more.columns["label_quality"][:] = 1
+        records = [record, more] if split == "train" else [record]
+        facts = {"labels": {"quality": {}}}
+        write_store(tmp_path / "data" / split, records, spec_of(names=("PPG", "ECG")), **facts)
+    config = settings(tmp_path / "data", encoder_run, tmp_path / "run", task={"level": "record"})
+    with pytest.raises(DataError, match=r"all 1 validation records \(subjects p1\) are of class 0"):
+        finetune(config, QUIET)
 
 
 def test_from_scratch_starts_without_the_encoder(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from biosig_cli.cli import run
 from biosig_cli.core.artifacts import read_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
@@ -70,3 +71,11 @@ def test_a_run_from_before_there_was_a_choice_goes_on(windows: Path, tmp_path: P
     training.refuse_changes(before, now, tmp_path, QUIET, anyway=False)
     with pytest.raises(ConfigError, match="shuffle"):
         training.refuse_changes(before, now | {"shuffle": "shards"}, tmp_path, QUIET, anyway=False)
+
+
+def test_the_flag_reaches_the_run(windows: Path, tmp_path: Path) -> None:
+    size = ["model.width=16", "model.n_layers=2", "model.n_levels=1"]
+    line = ["pretrain", "--data-dir", str(windows), "--output-dir", str(tmp_path / "run")]
+    line += ["--epochs", "1", "--device", "cpu", "--shuffle", "shards", "--max-windows", "8"]
+    assert run(line + [part for each in size for part in ("--set", each)]) == 0
+    assert read_json(tmp_path / "run" / "training_config.json")["shuffle"] == "shards"

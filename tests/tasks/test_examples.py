@@ -40,7 +40,7 @@ def test_a_label_on_a_scale_keeps_its_values(store):
 def test_a_missing_label_is_told_with_those_that_are_there(store):
     with pytest.raises(DataError, match=r"no label 'hr'; it has quality, empty") as error:
         find_examples(store, "hr", classes=None)
-    assert "source.labels" in error.value.hint
+    assert "dataset.labels" in error.value.hint
 
 
 def test_a_label_that_no_window_has_is_refused(store):

@@ -34,3 +34,20 @@ def test_values_lie_on_the_line() -> None:
     start_at_line(layer, numbers, 0.02 * numbers[:, 0] - 1, n_classes=None)
     assert layer(torch.tensor([[50.0]])).item() == pytest.approx(0.0, abs=0.01)
     assert layer(torch.tensor([[100.0]])).item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(("is_balanced", "mean"), [(False, 0.1), (True, None)])
+def test_a_rare_class_counts_more_only_where_it_is_asked_for(
+    is_balanced: bool, mean: float | None
+) -> None:
+    draw = np.random.default_rng(0)
+    target = (np.arange(400) % 10 == 0).astype(float)
+    numbers = draw.normal(size=(400, 2)) + target[:, None]
+    layer = nn.Linear(2, 2)
+    start_at_line(layer, numbers, target, n_classes=2, is_balanced=is_balanced)
+    said = layer(torch.from_numpy(numbers).float()).softmax(dim=1)[:, 1].mean().item()
+    if mean is None:
+        assert said > 0.25, "a tenth of the windows counts as much as the others"
+    else:
+        # A logistic regression says a class as often as it is there.
+        assert said == pytest.approx(mean, abs=1e-3)

@@ -1,0 +1,53 @@
+"""Breaths are counted as people do who look at the recording."""
+
+import csv
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from biosig_cli.signal.beats import rate_per_window_bpm
+from biosig_cli.signal.breaths import breaths_per_window_bpm
+
+with warnings.catch_warnings():
+    # wfdb uses a way of pandas that will go away.
+    warnings.simplefilter("ignore")
+    import wfdb
+
+STARTS = np.arange(4) * 3750
+
+
+@pytest.mark.parametrize("rate", [6, 15, 30])
+def test_a_wave_has_its_own_rate_under_noise_and_drift(rate: int) -> None:
+    time_s = np.arange(4 * 3750) / 125
+    noise = 0.3 * np.random.default_rng(0).normal(size=len(time_s))
+    wave = np.sin(2 * np.pi * rate / 60 * time_s) + noise + 0.05 * time_s
+    found = breaths_per_window_bpm(wave, STARTS, 3750, 125.0)
+    # Six breaths a minute are two or three in half a minute: there may be one interval only.
+    known = found[np.isfinite(found)]
+    assert len(known) >= (1 if rate == 6 else 4)
+    np.testing.assert_allclose(known, rate, rtol=0.1)
+
+
+def test_a_still_recording_has_no_breaths() -> None:
+    assert np.isnan(breaths_per_window_bpm(np.zeros(15_000), STARTS, 3750, 125.0)).all()
+
+
+@pytest.mark.parametrize("record", ["01", "02", "12", "18", "31"])
+def test_rates_of_patients_are_those_of_an_annotator(record: str, real_data: Path) -> None:
+    folder = real_data / "bidmc_wfdb"
+    table = folder / f"bidmc_{record}_Breaths.csv"
+    if not table.is_file():
+        pytest.skip("there are no annotated breaths in the folder of real recordings")
+    read = wfdb.rdrecord(str(folder / f"bidmc{record}"))
+    names = [name.strip(", ") for name in read.sig_name]
+    breathing = read.p_signal[:, names.index("RESP")]
+    with table.open(encoding="utf-8") as file:
+        rows = [row[0].strip() for row in list(csv.reader(file))[1:]]
+    marked = np.array([int(each) for each in rows if each and each != "NaN"])
+    n_samples = 30 * round(read.fs)
+    starts = np.arange(len(breathing) // n_samples) * n_samples
+    true = rate_per_window_bpm(marked, starts, n_samples, read.fs)
+    found = breaths_per_window_bpm(breathing, starts, n_samples, read.fs)
+    assert np.nanmedian(np.abs(found - true)) < 1.0
