@@ -80,7 +80,21 @@ class Source(Protocol):
         """
 
 
-class RecordFolder:
+class Local:
+    """What every source does alike whose files are here."""
+
+    def fetch(
+        self, record_ids: Sequence[str], tell: Callable[[str], None]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield all records at once: their files are here."""
+        yield from ((record_id, "") for record_id in record_ids)
+
+    def electrodes(self) -> tuple[str, ...]:
+        """Return no electrodes: most hold no EEG."""
+        return ()
+
+
+class RecordFolder(Local):
     """What every folder of recordings does alike: it names its records, and whose they are."""
 
     _files: Mapping[str, Path]
@@ -91,16 +105,6 @@ class RecordFolder:
     def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
         """Return no denoised twins: most folders have none."""
         return {}
-
-    def fetch(
-        self, record_ids: Sequence[str], tell: Callable[[str], None]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield all records at once: their files are here."""
-        yield from ((record_id, "") for record_id in record_ids)
-
-    def electrodes(self) -> tuple[str, ...]:
-        """Return no electrodes: most folders hold no EEG."""
-        return ()
 
     def ids(self) -> list[str]:
         """Return the ids of its records, numbers in numeric order."""

@@ -6,7 +6,7 @@ twin of each segment lies.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -19,6 +19,7 @@ from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
 from biosig_cli.data.labels import LabelConfig
 from biosig_cli.data.readers.base import (
+    Local,
     as_channel,
     choose_track,
     file_fingerprint,
@@ -41,7 +42,7 @@ DEFAULT_TRACK = "PLETH"
 """What a segment is called whose table does not say."""
 
 
-class SegmentTable:
+class SegmentTable(Local):
     """A folder with a table of segments; each is one record of its subject."""
 
     kind = "segments in a Parquet table"
@@ -85,16 +86,6 @@ class SegmentTable:
     def ids(self) -> list[str]:
         """Return the ids of the segments, as the table writes them, numbers in numeric order."""
         return sorted(self._row_of, key=natural_key)
-
-    def fetch(
-        self, record_ids: Sequence[str], tell: Callable[[str], None]
-    ) -> Iterator[tuple[str, str]]:
-        """Yield all segments at once: their files are here."""
-        yield from ((record_id, "") for record_id in record_ids)
-
-    def electrodes(self) -> tuple[str, ...]:
-        """Return no electrodes: segments are not of EEG."""
-        return ()
 
     def subjects(self) -> dict[str, str]:
         """Return the subject of each segment.
