@@ -15,12 +15,16 @@ TRIVIAL = {
     "low_pass": "slowest waves",
     "rhythm_even": "every rate alike",
     "rhythm_floor": "lowest possible",
+    "retrieval_chance": "by chance",
+    "retrieval_new_chance": "by chance",
 }
 """Answers that need no model, drawn as lines beside those of the model."""
 OF_FIGURE = {
     "msm": ("zero", "interpolation"),
     "mse": ("zero", "low_pass"),
     "rhythm": ("rhythm_even", "rhythm_floor"),
+    "retrieval": ("retrieval_chance",),
+    "retrieval_new": ("retrieval_new_chance",),
 }
 N_COLUMNS = 4
 
@@ -45,7 +49,8 @@ def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
     axes[len(names)].set(title="learning rate", xlabel="epoch")
     for axis in axes[: len(names) + 1]:
         axis.grid(alpha=0.25)
-        axis.set_ylim(bottom=0)
+        if axis.dataLim.y0 >= 0:
+            axis.set_ylim(bottom=0)
         axis.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axis.spines[["top", "right"]].set_visible(False)
         for epoch in _first_epochs(history)[1:]:
