@@ -35,7 +35,7 @@ from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.examples import Examples, find_examples
 from biosig_cli.tasks.folds import FEWEST, Fold, out_of_fold, subject_folds
 from biosig_cli.tasks.intervals import difference, with_intervals
-from biosig_cli.tasks.metrics import Figure
+from biosig_cli.tasks.metrics import Figure, classification_figures, regression_figures
 from biosig_cli.tasks.probes import probe
 
 Values = NDArray[np.float64]
@@ -94,6 +94,13 @@ class ProbeSet:
         """Return how good an answer is, with an interval over people."""
         return with_intervals(self.examples, answer)[self.metric]
 
+    def value(self, encoder: Encoder) -> float:
+        """Return how good the line through what `encoder` makes is, without an interval."""
+        answer, target = self.ask(encoder), self.examples.target
+        if self.n_classes is None:
+            return _value(regression_figures(target, answer.score)[self.metric])
+        return _value(classification_figures(target, answer.score)[self.metric])
+
 
 def features(tokens: Tensor, encoder: Encoder) -> Tensor:
     """Return (B, F): tokens (B, C, P, D) averaged over eight stretches of time, side by side.
@@ -119,30 +126,32 @@ class Watched:
     def conclude(self, folder: Path, result: TrainResult) -> None:
         """Probe the best weights and those that were kept on the way; write, draw and say it."""
         windows = self.windows
-        after = windows.ask(load_encoder(folder / BEST))
-        gap = difference(windows.examples, after, self.before, windows.metric)
+        answer = windows.ask(load_encoder(folder / BEST))
+        before, after = windows.score(self.before), windows.score(answer)
+        gap = difference(windows.examples, answer, self.before, windows.metric)
+        n_subjects = windows.examples.n_subjects
         told: dict[str, Any] = {
             "label": windows.config.label,
             "metric": windows.metric,
             "n_windows": len(windows.examples),
-            "n_subjects": windows.examples.n_subjects,
-            "before": windows.score(self.before).plain(),
-            "after": windows.score(after).plain(),
+            "n_subjects": n_subjects,
+            "before": before.plain(),
+            "after": after.plain(),
             "gain": gap.plain(),
         }
         write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"probe": told})
         course = [math.nan] * result.n_epochs
         for epoch in range(1, result.n_epochs + 1):
             kept = folder / f"checkpoint_epoch_{epoch}.pt"
-            if kept.is_file():
-                course[epoch - 1] = _value(windows.score(windows.ask(load_encoder(kept))))
-        course[result.best_epoch - 1] = _value(windows.score(after))
+            if epoch == result.best_epoch:
+                course[epoch - 1] = _value(after)
+            elif kept.is_file():
+                course[epoch - 1] = windows.value(load_encoder(kept))
         history = result.history | {f"val_probe_{windows.metric}": course}
         write_history(folder, history)
         draw_history(history, folder / "history.png")
-        what = f"{windows.metric} of {windows.config.label}, {told['n_subjects']} people"
-        values = " -> ".join(f"{_value(windows.score(each)):.3f}" for each in (self.before, after))
-        self.reporter.fact("probe", values, f"{what}, left out in turn")
+        what = f"{windows.metric} of {windows.config.label}, {n_subjects} people left out in turn"
+        self.reporter.fact("probe", f"{_value(before):.3f} -> {_value(after):.3f}", what)
 
 
 def watch(config: ProbeConfig | None, store: Path, training: Training) -> Watched | None:
