@@ -1,6 +1,7 @@
 """A line through the frozen encoder, asked before and after each phase on the same windows."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_a_probe_changes_nothing_of_a_training(
         load_checkpoint(each)["encoder_state_dict"] for each in (finished, tmp_path / "run")
     )
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_probe_does_not_make_it_another_run(
+    finished: Path, labelled: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished / "1_masked", tmp_path / "run")
+    asked = {"phases": {}, "plan": {"epochs": 2, "batch_size": 16, "lr": 1e-3, "warmup_epochs": 0}}
+    config = settings(labelled, tmp_path / "run", probe={"label": "hr"}, **asked)
+    pretrain(PretrainConfig.parse(config), QUIET, resume=True)
+    assert told(tmp_path / "run")["probe"]["metric"] == "nrmse"
 
 
 def test_where_nobody_has_the_label_that_is_said(
