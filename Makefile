@@ -41,10 +41,11 @@ format: setup  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup  ## time training and EEG windows, and score the gate of quality
+bench: setup  ## time training, reading and EEG windows, and score the gate of quality
 	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/quality_gate.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eeg_windows.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
 
 clean:  ## remove what can be made again, but no results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from biosig_cli.core.config import read_file
 from biosig_cli.core.errors import DataError
+from biosig_cli.core.runtime import Environment, Machine, choose_cache
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
 from biosig_cli.data.readers.bids_eeg import BidsEeg
@@ -15,6 +16,7 @@ from biosig_cli.data.readers.eeg_folder import EegFolder
 from biosig_cli.data.readers.segments import SegmentTable
 from biosig_cli.data.readers.tuh import TuhFolder
 from biosig_cli.data.readers.vital import VitalFolder
+from biosig_cli.data.readers.vitaldb import VITALDB, VitalDb
 from biosig_cli.data.readers.wfdb_folder import WfdbFolder
 
 if TYPE_CHECKING:
@@ -33,20 +35,30 @@ FOLDERS = (
 """Kinds of folders that are recognised by their content, the more special ones first."""
 
 
-def open_source(source: str, dataset: DatasetConfig | None = None) -> Source:
-    """Open a folder of recordings; its kind is recognised by what is in it.
+def open_source(
+    source: str,
+    dataset: DatasetConfig | None = None,
+    *,
+    cache: Path | None = None,
+    offline: bool | None = None,
+) -> Source:
+    """Open VitalDB, or a folder of recordings, whose kind is recognised by what is in it.
 
     Args:
-        source: Path of the folder.
+        source: `vitaldb`, or the path of the folder.
         dataset: What the recipe says of it; otherwise a `dataset.yaml` in it is asked.
+        cache: Folder that downloads are kept in; the machine's own if not given.
+        offline: Download nothing; as `BIOSIG_OFFLINE` says if not given.
 
     Raises:
-        DataError: If there is no such folder or nothing in it is known.
+        DataError: If there is no such folder, nothing in it is known, or VitalDB can't be had.
     """
-    if source == "vitaldb":
-        raise DataError(
-            "this version reads recordings from a local folder and does not download VitalDB",
-            hint="give --source FOLDER, or set BIOSIG_DATA to the folder",
+    if source == VITALDB:
+        machine = Environment()
+        kept_in = choose_cache(cache or machine.cache, Machine.detect(devices=False))
+        is_offline = bool(machine.offline if offline is None else offline)
+        return VitalDb(
+            machine.vitaldb_url, Path(kept_in.value), dataset=dataset, offline=is_offline
         )
     folder = Path(source).expanduser()
     if not folder.is_dir():

@@ -17,6 +17,10 @@ Source = Annotated[
     str | None,
     Option(metavar="FOLDER|vitaldb", help="Where recordings come from. [default: $BIOSIG_DATA]"),
 ]
+Cache = Annotated[
+    Path | None, Option(metavar="FOLDER", help="Keeps downloads. [default: $BIOSIG_CACHE]")
+]
+Offline = Annotated[bool, Option("--offline", help="Download nothing: use what the cache has.")]
 Device = Annotated[
     str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
 ]
@@ -53,6 +57,13 @@ Precision = Annotated[
     str | None, Option(metavar="auto|fp32|bf16|fp16", help="What to compute in. [default: auto]")
 ]
 NumWorkers = Annotated[int | None, Option(help="Processes that read windows ahead. [default: 0]")]
+Shuffle = Annotated[
+    str | None,
+    Option(
+        metavar="auto|windows|shards",
+        help="Mix all windows, or those of some shards at a time. [default: by memory]",
+    ),
+]
 MaxWindows = Annotated[int | None, Option(help="Use at most so many windows of each split.")]
 LogEvery = Annotated[int | None, Option(help="Steps between lines of metrics.jsonl.")]
 SaveEvery = Annotated[int | None, Option(help="Epochs between checkpoints that stay.")]

@@ -1,9 +1,12 @@
 """What all tests share."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from biosig_cli.data import download
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +17,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings: {folder} is not there, set BIOSIG_TEST_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep tests from the open data set's server, and from what its user has in the cache."""
+    monkeypatch.setenv("BIOSIG_VITALDB_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("BIOSIG_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setattr(download, "Patience", partial(download.Patience, pause_s=0.0))

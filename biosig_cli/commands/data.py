@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from biosig_cli.flags import ConfigFile, HashSubjects, Seed, Settings, Source
+from biosig_cli.flags import Cache, ConfigFile, HashSubjects, Offline, Seed, Settings, Source
 
 
 def prepare_splits(
@@ -23,6 +23,8 @@ def prepare_splits(
     output: Annotated[Path | None, Option(help="Folder of the split file. [default: data]")] = None,
     seed: Seed = None,
     source: Source = None,
+    cache: Cache = None,
+    offline: Offline = False,
     hash_subjects: HashSubjects = False,
 ) -> None:
     """Split subjects, never cases, into train, val and test (70 / 15 / 15).
@@ -45,6 +47,8 @@ def prepare_splits(
             "output": output,
             "seed": seed,
             "source": source,
+            "cache": cache,
+            "offline": offline or None,
             "hash_subjects": hash_subjects or None,
         },
     )
@@ -75,6 +79,8 @@ def build_windows(
     source: Annotated[
         str | None, Option(help="Folder of recordings. [default: the split file's]")
     ] = None,
+    cache: Cache = None,
+    offline: Offline = False,
     workers: Annotated[int | None, Option(help="Records at a time. [default: cores]")] = None,
     format: Annotated[
         str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
@@ -103,6 +109,8 @@ def build_windows(
             "split": split,
             "outdir": outdir,
             "source": source,
+            "cache": cache,
+            "offline": offline or None,
             "workers": workers,
             "format": format,
             "denoise": denoise or None,

@@ -37,6 +37,7 @@ from biosig_cli.flags import (
     SaveEvery,
     Seed,
     Settings,
+    Shuffle,
     TensorBoard,
     WarmupEpochs,
     WeightDecay,
@@ -44,7 +45,7 @@ from biosig_cli.flags import (
 
 PLAN = ("epochs", "batch_size", "accumulate", "lr", "weight_decay", "warmup_epochs", "patience")
 RUN = (
-    *("seed", "device", "precision", "num_workers", "max_windows", "fast"),
+    *("seed", "device", "precision", "num_workers", "shuffle", "max_windows", "fast"),
     *("log_every", "save_every", "keep", "tensorboard"),
 )
 """Arguments of every command that trains: settings of its plan, and of the run itself."""
@@ -79,6 +80,7 @@ def pretrain(
     precision: Precision = None,
     num_workers: NumWorkers = None,
     load_in_memory: LoadInMemory = False,
+    shuffle: Shuffle = None,
     max_windows: MaxWindows = None,
     log_every: LogEvery = None,
     save_every: SaveEvery = None,
@@ -207,7 +209,8 @@ def finetune(
         str | None, Option(metavar="window|record|subject", help="What one answer is about.")
     ] = None,
     head: Annotated[
-        str | None, Option(metavar="linear|mlp|attention|rhythm", help="What is on the encoder.")
+        str | None,
+        Option(metavar="linear|mlp|attention|rhythm|temporal", help="What is on the encoder."),
     ] = None,
     loss: Annotated[
         str | None, Option(metavar="cross_entropy|focal|mse|l1|huber", help="What an error costs.")
@@ -244,6 +247,7 @@ def finetune(
     device: Device = None,
     precision: Precision = None,
     num_workers: NumWorkers = None,
+    shuffle: Shuffle = None,
     max_windows: MaxWindows = None,
     log_every: LogEvery = None,
     save_every: SaveEvery = None,

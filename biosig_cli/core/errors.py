@@ -23,6 +23,14 @@ class DataError(BiosigError):
     exit_code = 3
 
 
+class DownloadError(DataError):
+    """A file that a server did not send now, and may send another time."""
+
+
+class DiskFullError(DataError):
+    """A disk that has no room for what is to be written."""
+
+
 class SignalError(DataError):
     """Samples or signal settings that make no sense, such as an empty band."""
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from biosig_cli.core.errors import ConfigError
 Precision = Literal["fp32", "bf16", "fp16"]
 DRIVE = Path("/content/drive/MyDrive")
 RECORDS_PER_WORKER = 20
+ENOUGH_FILES = 8192
+"""Files that a process need not have more open of; each mapped shard is one."""
 
 
 class Environment(BaseSettings):
@@ -23,6 +26,12 @@ class Environment(BaseSettings):
 
     data: str | None = None
     """Where recordings come from when `--source` is not given."""
+    vitaldb_url: str = "https://api.vitaldb.net"
+    """The server of VitalDB's open data set, or of a copy of it."""
+    cache: Path | None = None
+    """Folder that downloads are kept in when `--cache` is not given."""
+    offline: bool | None = None
+    """Download nothing, as `--offline`."""
     device: str | None = None
     precision: str | None = None
     num_workers: int | None = None
@@ -169,6 +178,31 @@ def choose_folder(default: Path, machine: Machine) -> Choice:
     if machine.is_colab and machine.drive:
         return Choice(str(machine.drive / "biosig" / default), "Drive outlives the Colab session")
     return Choice(str(default), "the default")
+
+
+def choose_cache(asked: Path | None, machine: Machine) -> Choice:
+    """Return the folder that downloads are kept in, for all projects on the machine."""
+    if asked is not None:
+        return Choice(str(asked.expanduser()), "asked for")
+    if machine.is_colab and machine.drive:
+        return Choice(str(machine.drive / "biosig" / "cache"), "Drive outlives the Colab session")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Choice(str(home / "biosig"), "the default; BIOSIG_CACHE or --cache names another")
+
+
+def allow_open_files() -> int:
+    """Return how many files this process may have open, after asking for as many as it may have."""
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit
+        return ENOUGH_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH_FILES if hard == resource.RLIM_INFINITY else min(hard, ENOUGH_FILES)
+    if 0 <= soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
+    return ENOUGH_FILES if soft < 0 else soft
 
 
 def peak_memory_gb() -> float:

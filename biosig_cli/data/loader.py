@@ -38,6 +38,10 @@ class Windows(Protocol):
     def column(self, name: str) -> NDArray[Any]:
         """Return one value per window: `label_X`, `subject`, ..."""
 
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Number of the file that each window lies in; asked for where these are mixed."""
+
 
 class Loader:
     """Batches of a store, for one epoch at a time.
@@ -47,6 +51,8 @@ class Loader:
         batch_size: Windows in a batch; the last one may be smaller, none is dropped.
         seed: What order and draws depend on, together with the epoch.
         shuffle: A new order each epoch; otherwise the same order and the same draws each time.
+        n_shards: Mix the windows of only so many shards at a time, for a store larger than memory;
+            those of all if None.
         rows: The windows to take; all of the store if None.
         labels: Labels that come with the windows, by name.
         known: Labels or attributes that come with the windows; not a number where nothing is known.
@@ -67,6 +73,7 @@ class Loader:
         batch_size: int,
         seed: int,
         shuffle: bool,
+        n_shards: int | None = None,
         rows: Rows | None = None,
         labels: Sequence[str] = (),
         known: Sequence[str] = (),
@@ -82,6 +89,8 @@ class Loader:
         self.shuffle = shuffle
         taken = np.arange(len(store)) if rows is None else np.asarray(rows, np.int64)
         self.rows = taken[spread(len(taken), limit)]
+        self.n_shards = n_shards
+        self.shards = store.shards[self.rows] if shuffle and n_shards else None
         # Once here rather than once in every worker.
         self.labels = {name: store.column(f"label_{name}").astype(np.float32) for name in labels}
         self.labels |= {name: known_column(store, name) for name in known}
@@ -101,8 +110,11 @@ class Loader:
         """Return the rows of each batch of `epoch`."""
         rows = self.rows
         if self.shuffle:
-            order = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
-            rows = order.permutation(rows)
+            draw = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
+            if self.shards is None or not self.n_shards:
+                rows = draw.permutation(rows)
+            else:
+                rows = rows[mix_shards(self.shards, self.n_shards, draw)]
         return [
             rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)
         ]
@@ -149,6 +161,30 @@ def code(values: NDArray[Any]) -> NDArray[np.int64]:
     each, place = np.unique(values.astype(str), return_inverse=True)
     digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in each]
     return np.array([int.from_bytes(d, "big", signed=True) for d in digests], np.int64)[place]
+
+
+def mix_shards(
+    shards: NDArray[np.int64], n_together: int, draw: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return an order in which all windows come once, those of few shards at a time.
+
+    The shards stand on a circle in an order of their own. The windows of each are scattered evenly
+    over the stretch of `n_together` shards that begins with it, so that at any moment as many are
+    mixed, and one leaves where another joins. Those of the last stretch begin the epoch. With as
+    many shards as there are, all windows are shuffled.
+
+    Args:
+        shards: (n,) number of the shard of each window.
+        n_together: How many shards are mixed.
+        draw: What the order depends on.
+
+    Returns:
+        (n,) places among `shards`.
+    """
+    numbers, which = np.unique(shards, return_inverse=True)
+    n_together = min(n_together, len(numbers))
+    begins = draw.permutation(len(numbers))[which]
+    return np.argsort((begins + n_together * draw.random(len(shards))) % len(numbers))
 
 
 def spread(n_windows: int, limit: int | None) -> Rows:

@@ -51,6 +51,11 @@ class NpzStore(WindowStore):
         """Whose windows these are; a bare array does not say."""
         return super().subjects if "subject" in self._arrays else ()
 
+    @property
+    def n_bytes(self) -> int:
+        """None: the windows are in memory."""
+        return 0
+
     def load(self) -> None:
         """Do nothing: the windows are in memory."""
 

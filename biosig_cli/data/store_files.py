@@ -1,5 +1,6 @@
 """The files of windows as they lie on disk: index and shards of a store, and `.npz` files."""
 
+import mmap
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,13 +101,21 @@ def index_column(path: Path, name: str) -> pa.ChunkedArray:
     return file.read(columns=[name]).column(0)
 
 
-def map_shard(file: Path) -> NDArray[np.float16]:
+def map_shard(file: Path, advice: str | None = None) -> NDArray[np.float16]:
     """Return the windows of a shard, (n, C, T), which stay on disk until they are asked for.
+
+    Args:
+        file: The shard.
+        advice: Name of what the system is told of how it is read, such as `MADV_RANDOM`: without
+            it, it reads much beside each window; where a system does not know it, nothing.
 
     Raises:
         DataError: If it can't be read.
     """
     try:
-        return np.load(file, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        windows: np.memmap[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        if advice is not None and hasattr(mmap, advice):
+            windows.base.madvise(getattr(mmap, advice))  # type: ignore[union-attr]
+        return windows
     except (OSError, ValueError) as error:
         raise DataError(f"{file} can't be read: {error}", hint="build the store again") from None

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,26 @@ class StoreView(WindowStore):
     def subjects(self) -> tuple[str, ...]:
         """Whose windows these are; empty where one of the stores does not say."""
         return super().subjects if all(part.subjects for part in self._parts) else ()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the stores that are read from the disk."""
+        return sum(part.n_bytes for part in self._parts)
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Number of the file that each window lies in, (n,); no two stores share one."""
+        numbers, first = [], 0
+        for part in self._parts:
+            numbers.append(part.shards + first)
+            first = int(numbers[-1].max(initial=first - 1)) + 1
+        chosen: NDArray[np.int64] = np.concatenate(numbers)[self._rows]
+        return chosen
+
+    def expect(self, order: Literal["windows", "shards"], *, n_together: int = 0) -> None:
+        """Tell the system how the windows of all parts will be read."""
+        for part in self._parts:
+            part.expect(order, n_together=n_together)
 
     def load(self) -> None:
         """Hold the windows of all parts in memory from now on."""

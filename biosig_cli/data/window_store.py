@@ -5,19 +5,20 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from biosig_cli.core.errors import DataError
+from biosig_cli.core.runtime import allow_open_files
 from biosig_cli.data.store_files import index_column, map_shard
 from biosig_cli.signal.spec import SignalSpec
 
 INDEX = "index.parquet"
-MAX_OPEN_SHARDS = 256
-"""Each open memory map holds a file descriptor, and systems commonly allow 1,024."""
+MAX_OPEN_SHARDS = 4096
+"""More are not kept open, and fewer where the system allows fewer files."""
 
 
 class WindowStore:
@@ -32,6 +33,9 @@ class WindowStore:
         self._positions = list(positions)
         self._columns: dict[str, NDArray[Any]] = {}
         self._maps: OrderedDict[str, NDArray[np.float16]] = OrderedDict()
+        # Each map holds a file descriptor; others need some, too.
+        self._max_open = min(MAX_OPEN_SHARDS, allow_open_files() // 2)
+        self._advice: str | None = None
         self._is_in_memory = False
 
     def __len__(self) -> int:
@@ -54,7 +58,32 @@ class WindowStore:
     @property
     def subjects(self) -> tuple[str, ...]:
         """Whose windows these are, each subject once; empty where it is not stated."""
-        return tuple(sorted({str(subject) for subject in self.column("subject")}))
+        return tuple(sorted({str(subject) for subject in set(self.column("subject").tolist())}))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the windows that are read from the disk; none where they are in memory."""
+        if self._is_in_memory:
+            return 0
+        files = [shard["file"] for shard in self.manifest["shards"]]
+        return sum((self.path / file).stat().st_size for file in files)
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Number of the file that each window lies in, (n,)."""
+        return self.column("shard").astype(np.int64, copy=False)
+
+    def expect(self, order: Literal["windows", "shards"], *, n_together: int = 0) -> None:
+        """Tell the system how the windows will be read, so that it reads ahead what is needed.
+
+        Args:
+            order: `windows` of any shards in turn, so that nothing beside them is needed; or
+                `shards` of which all windows are.
+            n_together: How many shards are read from at a time; others are not kept open.
+        """
+        self._advice = "MADV_RANDOM" if order == "windows" else "MADV_WILLNEED"
+        self._max_open = min(self._max_open, n_together) if n_together else self._max_open
+        self._maps.clear()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -158,9 +187,14 @@ class WindowStore:
 
     def _read_column(self, name: str) -> NDArray[Any]:
         column = index_column(self.path / INDEX, name)
+        values: NDArray[Any]
         if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        values: NDArray[Any] = column.to_numpy()
+            coded = column.combine_chunks()
+            # Windows of a record share its name, rather than having a copy each.
+            names = coded.dictionary.to_numpy(zero_copy_only=False)
+            values = names[coded.indices.to_numpy()]
+        else:
+            values = column.to_numpy()
         return values
 
     def _per_channel(self, what: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -175,9 +209,9 @@ class WindowStore:
         facts = self.manifest["shards"][shard]
         name = str(facts["target"]["file"] if is_target else facts["file"])
         if name not in self._maps:
-            windows = map_shard(self.path / name)
+            windows = map_shard(self.path / name, self._advice)
             self._maps[name] = np.array(windows) if self._is_in_memory else np.asarray(windows)
-            if len(self._maps) > MAX_OPEN_SHARDS and not self._is_in_memory:
+            if len(self._maps) > self._max_open and not self._is_in_memory:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(name)
         return self._maps[name]

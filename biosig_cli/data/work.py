@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,6 +25,8 @@ class Task:
     part: Path
     name: str
     """What the record is called in the store."""
+    missing: str = ""
+    """Why there is no recording to read."""
 
 
 @dataclass
@@ -40,6 +42,8 @@ class Maker:
         Raises:
             DataError: If the part can't be written, which no other record would change.
         """
+        if task.missing:
+            return task.record, task.missing
         try:
             recipe = self.recipe
             record = read_with_targets(self.source, task.record, recipe.channels, recipe.denoise)
@@ -53,32 +57,36 @@ class Maker:
         return task.record, ""
 
 
-def make_parts(tasks: Sequence[Task], maker: Maker, *, n_workers: int) -> Iterator[tuple[str, str]]:
+def make_parts(tasks: Iterable[Task], maker: Maker, *, n_workers: int) -> Iterator[tuple[str, str]]:
     """Make all parts, and yield what `Maker.make` says of each as it is done.
 
     Args:
-        tasks: The records.
+        tasks: The records, each when its file is here; work goes on while the next one is awaited.
         maker: What makes their parts; each process gets a copy.
         n_workers: How many processes; one is this process.
 
     Raises:
         DataError: If a part can't be written, or a process died.
     """
-    n_processes = min(n_workers, len(tasks))
-    if n_processes <= 1:
+    if n_workers <= 1:
         yield from map(maker.make, tasks)
         return
     with _one_thread_each():
         pool = ProcessPoolExecutor(
-            n_processes,
+            n_workers,
             # Started afresh: a copy of a process with threads may inherit a lock for ever.
             mp_context=get_context("spawn"),
             initializer=_start,
             initargs=(maker,),
         )
         try:
-            for future in as_completed([pool.submit(_make, task) for task in tasks]):
-                yield future.result()
+            waiting = set()
+            for task in tasks:
+                waiting.add(pool.submit(_make, task))
+                done = {future for future in waiting if future.done()}
+                waiting -= done
+                yield from (future.result() for future in done)
+            yield from (future.result() for future in as_completed(waiting))
         except BrokenProcessPool:
             raise DataError(
                 "a process that reads recordings died, most likely for lack of memory",

@@ -5,16 +5,23 @@ while the new ones are absent. The rest of the encoder does not depend on channe
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from biosig_cli.core.errors import CheckpointError, ConfigError
+from biosig_cli.signal.spec import Position
+from biosig_cli.signal.splines import spline_matrix
 
 NOISE = 0.01
 """Deviation of what is added to the mean of the known channels, so that new ones differ."""
+
+STARTS = ("mean", "zero", "copy", "position")
+"""How a new channel may start."""
 
 Fate = Literal["copied", "widened", "created", "dropped"]
 
@@ -46,9 +53,10 @@ class Inflation:
         known: Channels that the encoder has, in its order.
         wanted: Channels that it is to have, in their order.
         renamed: By wanted channel, the known one whose parameters it takes.
-        init: What a new channel starts from: `mean` of the known ones plus noise, `zero`, or
-            `copy:NAME`, a known channel.
+        init: What a new channel starts from: `mean` of the known ones plus noise, `zero`,
+            `copy:NAME`, a known channel, or `position`, what a spherical spline draws there.
         seed: Of the noise.
+        places: Where electrodes sit on the unit sphere, by name; needed for `position`.
     """
 
     known: tuple[str, ...]
@@ -56,20 +64,24 @@ class Inflation:
     renamed: Mapping[str, str]
     init: str = "mean"
     seed: int = 42
+    places: Mapping[str, Position] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kind, _, name = self.init.partition(":")
-        if kind not in ("mean", "zero", "copy") or (kind == "copy") != bool(name):
+        if kind not in STARTS or (kind == "copy") != bool(name):
             raise ConfigError(
-                f"unknown --init {self.init!r}", hint="give mean, zero, or copy:NAME of a channel"
+                f"unknown --init {self.init!r}",
+                hint="give mean, zero, position, or copy:NAME of a channel",
             )
+        if kind == "position":
+            self._check((*self.known, *self.wanted), tuple(self.places), "no position is known of")
         named = [*self.renamed.values(), *([name] if name else [])]
         self._check(named, self.known, "the encoder has no channel")
         self._check(self.renamed, self.wanted, "--map names what is not among --channels:")
         twice = sorted({each for each in self.wanted if self.wanted.count(each) > 1})
         if twice:
             raise ConfigError(f"channel {', '.join(twice)} stands twice in --channels")
-        if all(each.known is None for each in self.origins):
+        if kind != "position" and all(each.known is None for each in self.origins):
             raise CheckpointError(
                 f"nothing to carry over: the encoder knows {', '.join(self.known)}, none of which "
                 f"is among {', '.join(self.wanted)}",
@@ -87,6 +99,12 @@ class Inflation:
         """Where each wanted channel comes from, in their order."""
         return tuple(self._origin(name) for name in self.wanted)
 
+    def drawn_from(self, name: str) -> NDArray[np.float64]:
+        """Return what of each known channel goes into a new one that is drawn by position, (C,)."""
+        places = np.array([self.places[each] for each in self.known])
+        weights: NDArray[np.float64] = spline_matrix(places, np.array([self.places[name]]))[0]
+        return weights
+
     @property
     def is_identity(self) -> bool:
         """Whether nothing changes."""
@@ -96,6 +114,9 @@ class Inflation:
         known = self.renamed.get(name, name)
         if known in self.known:
             return ChannelOrigin(name, known, f"copied from {known}")
+        if self.init == "position":
+            nearest = self.known[int(self.drawn_from(name).argmax())]
+            return ChannelOrigin(name, None, f"spherical spline, most of it from {nearest}")
         if self.init == "mean":
             return ChannelOrigin(name, None, f"mean of {', '.join(self.known)} + noise {NOISE:g}")
         return ChannelOrigin(name, None, self.init)
@@ -162,5 +183,9 @@ def _slice(tensor: Tensor, dim: int, origin: ChannelOrigin, inflation: Inflation
     source = origin.known or named
     if source:
         return tensor.narrow(dim, inflation.known.index(source), 1)
+    if kind == "position":
+        weights = torch.from_numpy(inflation.drawn_from(origin.channel)).to(tensor.dtype)
+        drawn: Tensor = torch.tensordot(tensor, weights, dims=([dim], [0]))
+        return drawn.unsqueeze(dim)
     mean = tensor.mean(dim, keepdim=True)
     return torch.zeros_like(mean) if kind == "zero" else mean

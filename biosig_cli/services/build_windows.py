@@ -61,6 +61,10 @@ class BuildWindowsConfig(Config):
     """Folder of the stores."""
     source: str | None = None
     """Folder with the recordings; the one that the split file names when left out."""
+    cache: Path | None = None
+    """Folder that downloads are kept in; the machine's own when left out."""
+    offline: bool | None = None
+    """Download nothing: use what is in the cache."""
     dataset: DatasetConfig | None = None
     """What the folder holds and what is known of it; as the split file says when left out."""
     label_channels_allowed: bool = False
@@ -198,7 +202,7 @@ def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, st
     dataset, stated = config.dataset, splits.meta.get("dataset")
     if dataset is None and stated:
         dataset = DatasetConfig.parse(stated)
-    return open_source(path, dataset), path
+    return open_source(path, dataset, cache=config.cache, offline=config.offline), path
 
 
 def _listed(names: Sequence[str]) -> str:

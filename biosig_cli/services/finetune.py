@@ -33,6 +33,7 @@ from biosig_cli.services.training import (
     TrainingConfig,
     check_folder,
     choose_place,
+    choose_shuffle,
     describe_data,
     settle_folder,
     unfinished,
@@ -197,7 +198,8 @@ def prepare(
     past = parent.lineage if parent and not config.from_scratch else ()
     check_before_scoring(config.data_dir, stores, reporter, past=past, labels=[config.task.label])
     place = choose_place(config, machine, reporter)
-    config = config.resolved(place.precision)
+    shuffle = choose_shuffle(config.shuffle, [stores["train"]], machine, reporter)
+    config = config.resolved(place.precision, shuffle)
     model = make_model(config, parent, stores, reporter)
     config = config.model_copy(update={"task": model.task})
     data = describe_data({name: stores[name] for name in ("train", "val")})

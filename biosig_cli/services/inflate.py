@@ -21,6 +21,7 @@ from biosig_cli.engine.checkpoint import (
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
 from biosig_cli.services.run_facts import CONFIG
+from biosig_cli.signal.electrodes import electrode_positions
 from biosig_cli.signal.spec import Channel, SignalSpec
 
 REPORT = "inflation_report.json"
@@ -36,7 +37,8 @@ class InflateConfig(Config):
     map: dict[str, str] = {}
     """By new name, the known channel that it is."""
     init: str = "mean"
-    """What new channels start from: mean (of the known ones, with noise), zero, or copy:NAME."""
+    """What new channels start from: mean (of the known ones, with noise), zero, copy:NAME, or
+    position (a spherical spline of known electrodes), which is the default for electrodes."""
     seed: int = 42
     """Of the noise."""
     output: Path = Path("artifacts/inflated")
@@ -63,7 +65,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     source = find_checkpoint(config.checkpoint)
     content = load_checkpoint(source)
     parent = load_encoder(source)
-    inflation = Inflation(parent.spec.names, config.channels, config.map, config.init, config.seed)
+    inflation = make_inflation(config, parent.spec)
     weights, fates = inflate_weights(parent.state_dict(), parent.channel_dims, inflation)
     fates += dropped_head(content)
     report = describe(config, source, inflation, fates, is_alike=not parent.channel_dims)
@@ -95,12 +97,37 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     return InflateResult(config.output / BEST, report)
 
 
+def make_inflation(config: InflateConfig, spec: SignalSpec) -> Inflation:
+    """Return how the channels of `spec` map to those asked for; electrodes go by their places.
+
+    Raises:
+        ConfigError: If the channels or the start make no sense, or a place is not known.
+        CheckpointError: If no channel is known, and none can be drawn.
+    """
+    if any(channel.position is None for channel in spec.channels):
+        return Inflation(spec.names, config.channels, config.map, config.init, config.seed)
+    places = {channel.name: channel.position for channel in spec.channels if channel.position}
+    renamed = {new: places[old] for new, old in config.map.items() if old in places}
+    unknown = [name for name in config.channels if name not in places | renamed]
+    init = config.init if "init" in config.model_fields_set else "position"
+    return Inflation(
+        spec.names,
+        config.channels,
+        config.map,
+        init,
+        config.seed,
+        places | renamed | electrode_positions(unknown),
+    )
+
+
 def inflated_spec(spec: SignalSpec, inflation: Inflation) -> SignalSpec:
     """Return the windows that the inflated encoder takes; a known channel keeps kind and unit."""
     channels = []
     for origin in inflation.origins:
         if origin.known is None:
-            channels.append(Channel(name=origin.channel, kind=kind_of(origin.channel)))
+            name, place = origin.channel, inflation.places.get(origin.channel)
+            kind = "eeg" if place else kind_of(name)
+            channels.append(Channel(name=name, kind=kind, position=place))
         else:
             known = spec.channels[spec.names.index(origin.known)]
             channels.append(known.model_copy(update={"name": origin.channel}))

@@ -17,6 +17,7 @@ from biosig_cli.core.runtime import Environment
 from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.pseudonyms import hide_subjects
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.vitaldb import CASE_SETS, VITALDB, VitalDb
 from biosig_cli.data.splits import (
     FRACTIONS,
     Splits,
@@ -32,8 +33,7 @@ N_FASTTRACK = 70
 """Cases that `fasttrack` takes."""
 
 HOW_TO_KEY = "BIOSIG_SUBJECT_KEY keeps ids from being guessed; keep the key to add recordings"
-CASE_SETS = ("all", "bis", "desflurane", "sevoflurane", "remifentanil", "propofol", "tiva")
-"""Parts of VitalDB by what was monitored or given."""
+DEFAULT_CASE_SET = "bis"
 
 
 class HoldOutConfig(Config):
@@ -57,13 +57,17 @@ class PrepareSplitsConfig(Config):
     mode: Literal["fasttrack", "full"] = "fasttrack"
     """`fasttrack` takes the first 70 cases, `full` takes all."""
     case_set: str | None = None
-    """Part of VitalDB; has no meaning for a folder."""
+    """Part of VitalDB, `bis` when left out; has no meaning for a folder."""
     output: Path = Path("data")
     """Folder that the split file is written to."""
     seed: int = 42
     """Seed of the shuffle of subjects."""
-    source: str = "vitaldb"
-    """Folder with the recordings."""
+    source: str = VITALDB
+    """Folder with the recordings, or `vitaldb`."""
+    cache: Path | None = None
+    """Folder that downloads are kept in; the machine's own when left out."""
+    offline: bool | None = None
+    """Download nothing: use what is in the cache."""
     dataset: DatasetConfig | None = None
     """What the folder holds and whose it is; taken from its own dataset.yaml when left out."""
     hash_subjects: bool = False
@@ -91,7 +95,7 @@ def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSp
         DataError: If the source can't be used.
     """
     _check_case_set(config)
-    source = open_source(config.source, config.dataset)
+    source = open_source(config.source, config.dataset, cache=config.cache, offline=config.offline)
     subjects = source.subjects()
     chosen = _choose(source, subjects, config, reporter)
     reporter.fact("source", config.source, f"{source.kind}, {len(subjects)} records")
@@ -119,8 +123,17 @@ def _choose(
 ) -> list[str]:
     """Return the records to split, in order."""
     excluded = set(config.dataset.exclude) if config.dataset else set()
-    there = [case for case in source.ids() if subjects[case] not in excluded]
-    n_excluded = len(source.ids()) - len(there)
+    ids = source.ids()
+    if isinstance(source, VitalDb):
+        name = config.case_set or DEFAULT_CASE_SET
+        ids = source.cases_of(name)
+        of = f"{len(ids)} of {len(source.ids())} cases"
+        unlisted = "no list names the cases of this server, so all are taken"
+        reporter.fact("case set", name, of if source.has_published_cases else unlisted)
+        reporter.fact("licence", source.licence)
+        reporter.fact("cache", source.folder)
+    there = [case for case in ids if subjects[case] not in excluded]
+    n_excluded = len(ids) - len(there)
     if n_excluded:
         reporter.fact("excluded", f"{n_excluded} records", "of subjects that the recipe excludes")
     return there[: N_FASTTRACK if config.mode == "fasttrack" else None]
@@ -151,7 +164,7 @@ def _check_case_set(config: PrepareSplitsConfig) -> None:
         raise ConfigError(
             f"unknown case set {config.case_set!r}", hint=f"choose one of {', '.join(CASE_SETS)}"
         )
-    if config.source != "vitaldb":
+    if config.source != VITALDB:
         raise ConfigError(
             f"case set {config.case_set!r} is a part of VitalDB; {config.source} is a folder",
             hint="leave --case-set out: every record of the folder is taken",
@@ -172,7 +185,7 @@ def _meta(config: PrepareSplitsConfig, kind: str, how: str) -> dict[str, Any]:
         "seed": config.seed,
         "source": config.source,
         "kind": kind,
-        "case_set": config.case_set,
+        "case_set": config.case_set or (DEFAULT_CASE_SET if config.source == VITALDB else None),
         "how": how,
         "fractions": FRACTIONS,
         "dataset": config.dataset.dump() if config.dataset else None,

@@ -21,8 +21,10 @@ from biosig_cli.services.pretrain_model import adopt_architecture, build, descri
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.training import (
+    Place,
     check_folder,
     choose_place,
+    choose_shuffle,
     fitted_plan,
     settle_folder,
     unfinished,
@@ -72,20 +74,23 @@ def pretrain(
 def train_phases(
     config: PretrainConfig, reporter: Reporter, *, resume: bool, anyway: bool
 ) -> PretrainResult:
-    """Train phase after phase, each in a folder of its own; those that are finished stay."""
-    check_folder(config.output_dir, resume=resume or anyway)
-    if distributed.is_first():
-        open_phases(config, reporter, anyway=anyway)
+    """Train phase after phase, each in a folder of its own; those that are finished stay.
+
+    Several processes on several machines need the run folder on a disk that they share.
+    """
+    place = choose_place(config, Machine.detect(), reporter)
+    distributed.from_first(lambda: check_folder(config.output_dir, resume=resume or anyway))
+    distributed.from_first(lambda: open_phases(config, reporter, anyway=anyway))
     done: list[str] = []
     for number, (name, step) in enumerate(config.steps, start=1):
         reporter.say(f"phase {number} of {len(config.phases)}: {name}")
-        begun = (step.output_dir / CONFIG).exists()
+        begun = distributed.from_first((step.output_dir / CONFIG).exists)
         result = train_once(
-            step, reporter, resume=begun, anyway=anyway and begun, of=config.output_dir
+            step, reporter, resume=begun, anyway=anyway and begun, place=place, of=config.output_dir
         )
         done.append(name)
-        if distributed.is_first():
-            close_phase(config, done)
+        # The next phase begins with what the first process has written.
+        distributed.from_first(lambda: close_phase(config, done))
     if distributed.is_first():
         conclude_phases(config, reporter)
     return PretrainResult(config.output_dir, config.output_dir / BEST, result.train)
@@ -97,6 +102,7 @@ def train_once(
     *,
     resume: bool,
     anyway: bool,
+    place: Place | None = None,
     of: Path | None = None,
 ) -> PretrainResult:
     """Train on one set of windows, with the same objectives throughout.
@@ -106,9 +112,10 @@ def train_once(
         reporter: Who says what happens.
         resume: As `pretrain`.
         anyway: As `pretrain`.
+        place: Where to compute, where that is chosen already.
         of: Folder of the run that this is a phase of.
     """
-    ready = prepare(config, reporter, resume=resume, anyway=anyway, of=of)
+    ready = prepare(config, reporter, resume=resume, anyway=anyway, place=place, of=of)
     watched = watch(config.probe, ready.config.windows[0].store, ready.training)
     result = carry_out("pretrain", ready.config, ready.training, ready.content)
     conclude(result, ready.config, ready.training.run.reporter)
@@ -133,21 +140,23 @@ def prepare(
     *,
     resume: bool = False,
     anyway: bool = False,
+    place: Place | None = None,
     of: Path | None = None,
 ) -> Ready:
     """Open the windows and build what is trained on them; arguments and errors as `train_once`."""
     reporter = distributed.heard(reporter)
-    machine = Machine.detect()
-    check_folder(config.output_dir, resume=resume or anyway)
+    distributed.from_first(lambda: check_folder(config.output_dir, resume=resume or anyway))
     stores = open_stores(
         config.windows,
         channels=config.channels,
         sampling_hz=config.sampling_hz,
         in_memory=config.load_in_memory,
     )
-    place = choose_place(config, machine, reporter)
+    machine = Machine.detect()
+    place = place or choose_place(config, machine, reporter)
     weights = find_start(config.model)
-    config = adopt_architecture(config.resolved(place.precision), weights)
+    shuffle = choose_shuffle(config.shuffle, stores["train"], machine, reporter)
+    config = adopt_architecture(config.resolved(place.precision, shuffle), weights)
     announce_stores(config, stores, reporter)
     trainable = build(config, stores, weights, reporter)
     data = describe_stores(stores)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ from biosig_cli import __version__
 from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
 from biosig_cli.core.config import differences
 from biosig_cli.core.errors import ConfigError
-from biosig_cli.core.progress import Reporter
+from biosig_cli.core.progress import Advance, Reporter
 from biosig_cli.core.runtime import Machine, choose_workers
 from biosig_cli.data.parts import pack, write_skipped
 from biosig_cli.data.pseudonyms import hide_in, is_hidden, pseudonym
-from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.base import NOT_HERE, Source
 from biosig_cli.data.segments import is_wanted
 from biosig_cli.data.splits import Splits
 from biosig_cli.data.store import MANIFEST, WindowStore
@@ -121,17 +121,15 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     n_kept_parts = len(build.cases) - len(waiting) - len(skipped)
     if n_kept_parts:
         reporter.say(f"{build.split}: {n_kept_parts} of {len(build.cases)} cases were done before")
-    tasks = [
-        Task(case, build.splits.subjects[case], build.part(case), build.name(case))
-        for case in waiting
-    ]
     maker = Maker(build.source, build.recipe)
-    chosen = choose_workers(workers, len(tasks), Machine.detect(devices=False))
-    if tasks:
+    chosen = choose_workers(workers, len(waiting), Machine.detect(devices=False))
+    if waiting:
         reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
+    n_workers = min(int(chosen.value), len(waiting))
     n_failed = 0
-    with reporter.progress(f"{build.split}: cases", len(tasks)) as advance:
-        for case, reason in make_parts(tasks, maker, n_workers=int(chosen.value)):
+    with reporter.progress(f"{build.split}: cases", len(waiting)) as advance:
+        tasks = _tasks(build, waiting, advance)
+        for case, reason in make_parts(tasks, maker, n_workers=n_workers):
             advance(note=case)
             if reason:
                 skipped[case] = reason
@@ -139,6 +137,13 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
                 if n_failed <= N_SAID:
                     reporter.warn(f"case {case} skipped: {reason}")
     return _pack(build, skipped)
+
+
+def _tasks(build: Build, cases: Sequence[str], advance: Advance) -> Iterator[Task]:
+    """Yield what is to be done for each case, as soon as its recording is here."""
+    for case, missing in build.source.fetch(cases, lambda words: advance(0, note=words)):
+        subject, name = build.splits.subjects[case], build.name(case)
+        yield Task(case, subject, build.part(case), name, missing)
 
 
 def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
@@ -220,6 +225,8 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
-        for old in build.folder.glob("parts-*"):
-            shutil.rmtree(old)
+        # The same command again fetches what could not be had, and adds it to these.
+        if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
+            for old in build.folder.glob("parts-*"):
+                shutil.rmtree(old)
     return SplitWindows(build.folder, manifest)

@@ -1,10 +1,10 @@
 """What the commands that train have in common: settings, the run folder, loaders, resuming."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Literal, Self, TypeVar, cast
 
 from pydantic import Field
 
@@ -13,6 +13,7 @@ from biosig_cli.core.config import Config, differences
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import (
+    Choice,
     Machine,
     Precision,
     choose_device,
@@ -44,6 +45,12 @@ FREE_ON_RESUME = frozenset(
 """What cannot change a number, and so may differ when a run is resumed."""
 
 
+N_SHARDS = 16
+"""Shards whose windows are mixed at a time: about 1 GB, which the system keeps in memory."""
+MEMORY_FOR_WINDOWS = 0.75
+"""What a training leaves of the memory to the windows that it reads again each epoch."""
+
+
 class TrainingConfig(Config):
     """Settings that every command that trains has."""
 
@@ -55,6 +62,9 @@ class TrainingConfig(Config):
     """auto, fp32, bf16 or fp16; losses are always float32."""
     num_workers: int = Field(0, ge=0)
     """Processes that read windows ahead; 0 reads in the training process."""
+    shuffle: Literal["auto", "windows", "shards"] = "auto"
+    """What is mixed in training: all `windows`, or those of some `shards` at a time, for a store
+    that is larger than memory; auto chooses."""
     max_windows: int | None = Field(None, gt=0)
     """Use at most this many windows of each split, evenly spread."""
     fast: bool = False
@@ -71,13 +81,13 @@ class TrainingConfig(Config):
     """Run folder."""
     plan: PlanConfig = PlanConfig()
 
-    def resolved(self, precision: Precision) -> Self:
-        """Return the config as it is run and written: precision chosen, a quick try shortened."""
+    def resolved(self, precision: Precision, shuffle: str) -> Self:
+        """Return the config as it is run and written: all chosen, a quick try shortened."""
         plan = self.plan
         if self.fast:
             plan = plan.model_copy(update={"epochs": min(5, plan.epochs)})
-        # A run is repeated and resumed in the precision it had, wherever it goes on.
-        return self.model_copy(update={"precision": precision, "plan": plan})
+        # A run is repeated and resumed in the precision and order it had, wherever it goes on.
+        return self.model_copy(update={"precision": precision, "shuffle": shuffle, "plan": plan})
 
     def limit(self, split: str) -> int | None:
         """Return how many windows of `split` may be used; all if None."""
@@ -124,6 +134,29 @@ def choose_place(config: TrainingConfig, machine: Machine, reporter: Reporter) -
         reporter.fact("processes", distributed.n_processes(), why)
     reporter.fact("precision", precision.value, precision.why)
     return Place(own_device, cast(Precision, precision.value))
+
+
+def choose_shuffle(
+    asked: str, stores: Sequence[WindowStore], machine: Machine, reporter: Reporter
+) -> str:
+    """Choose what is mixed in training, and say why where it is not all windows.
+
+    The stores are told how they will be read.
+    """
+    stored_gb = sum(store.n_bytes for store in stores) / 2**30
+    is_larger = stored_gb > machine.memory_gb * MEMORY_FOR_WINDOWS
+    why = f"{stored_gb:.1f} GB of windows, {machine.memory_gb:.1f} GB of memory"
+    chosen = Choice("shards" if is_larger else "windows", why)
+    if asked != "auto":
+        chosen = Choice(asked, "asked for")
+    if chosen.value == "shards":
+        reporter.fact("shuffle", f"{N_SHARDS} shards at a time", chosen.why)
+    for store in stores:
+        if chosen.value == "shards":
+            store.expect("shards", n_together=2 * N_SHARDS)
+        elif is_larger:
+            store.expect("windows")
+    return chosen.value
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -194,6 +227,7 @@ def make_loader(
         batch_size=config.plan.batch_size,
         seed=config.seed,
         shuffle=split == "train",
+        n_shards=N_SHARDS if config.shuffle == "shards" else None,
         rows=rows,
         limit=config.limit(split),
         n_workers=config.num_workers,
@@ -279,6 +313,7 @@ def refuse_changes(
 def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that can change a number; of stores, not where they lie."""
     kept = {name: value for name, value in settings.items() if name not in FREE_ON_RESUME}
+    kept.setdefault("shuffle", "windows")  # what there was before it could be chosen
     if isinstance(kept.get("windows"), list):
         kept["windows"] = [store.get("share") for store in kept["windows"]]
     phases = kept.get("phases") or {}

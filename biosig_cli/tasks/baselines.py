@@ -17,6 +17,9 @@ Values = NDArray[np.float64]
 KNOWN_OF_PEOPLE = ("age", "sex")
 BEATS_PER_MINUTE = "bpm"
 
+MOST_NAMED = 6
+"""More channels than this are counted, not named."""
+
 
 def baselines(
     examples: Examples,
@@ -74,7 +77,8 @@ def of_features(
         LeakageError: If a person stands on two sides of the fold.
     """
     fold.check(examples)
-    called = called or ", ".join(channel.name for channel in features.channels)
+    names = [channel.name for channel in features.channels]
+    called = called or (", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} channels")
     what = f"{len(features.names)} features made by hand"
     asked = _Question(examples, fold, n_classes)
     return asked.fitted(f"features by hand ({called})", what, features.values)

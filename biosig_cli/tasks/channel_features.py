@@ -35,6 +35,14 @@ Measures = dict[str, Values]
 
 BEAT_FINDERS = {"ppg": ppg_beats, "ecg": ecg_beats}
 TINY = 1e-12
+BANDS_HZ = {
+    "delta": (1.0, 4.0),
+    "theta": (4.0, 8.0),
+    "alpha": (8.0, 13.0),
+    "beta": (13.0, 30.0),
+    "gamma": (30.0, 45.0),
+}
+"""Bands of the EEG, from their lowest frequency up to, but without, their highest."""
 
 
 def of_heart(windows: Values, kind: ChannelKind, sampling_hz: float) -> Measures:
@@ -93,6 +101,23 @@ def of_other(windows: Values, sampling_hz: float) -> Measures:
         "size_log": _size_log(windows),
         "dominant_hz": spectrum["dominant_hz"],
         "entropy": spectrum["entropy"],
+    }
+
+
+def of_brain(windows: Values, sampling_hz: float) -> Measures:
+    """Return the logarithm of the power of EEG windows (N, T) in each of the usual bands.
+
+    The spectrum is that of parts of a second (Welch), and a band that the sampling rate does not
+    reach is left out.
+    """
+    length = min(windows.shape[1], round(sampling_hz))
+    frequency_hz, power = signal.welch(windows, sampling_hz, nperseg=length)
+    bands = {name: band for name, band in BANDS_HZ.items() if band[1] <= 0.45 * sampling_hz}
+    return {
+        f"{name}_log": np.log(
+            power[:, (frequency_hz >= low) & (frequency_hz < high)].sum(axis=1) + TINY
+        )
+        for name, (low, high) in bands.items()
     }
 
 

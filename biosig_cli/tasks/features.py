@@ -15,7 +15,13 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.signal.measures import missing
 from biosig_cli.signal.quality import CARDIAC
 from biosig_cli.signal.spec import Channel
-from biosig_cli.tasks.channel_features import Measures, apart_log, of_heart, of_other
+from biosig_cli.tasks.channel_features import (
+    Measures,
+    apart_log,
+    of_brain,
+    of_heart,
+    of_other,
+)
 from biosig_cli.tasks.examples import Choice
 
 Values = NDArray[np.float64]
@@ -67,7 +73,8 @@ def hand_made(store: WindowStore, rows: Indices, channels: Sequence[str]) -> Fea
 
     PPG and ECG: beat rate and its variability, shape of the beats and how alike they are, flat and
     clipped parts; PPG: spectrum and score of quality too. PPG and ECG together: how far their rates
-    are apart. Other channels: size and spectrum; acceleration together: how strong the motion is.
+    are apart. EEG: power in the usual bands. Other channels: size and spectrum; acceleration
+    together: how strong the motion is.
 
     Args:
         store: Windows with these channels.
@@ -164,6 +171,8 @@ def _agreement(columns: Mapping[str, _Column], channels: Sequence[Channel]) -> d
 def _of_channel(windows: Values, channel: Channel, sampling_hz: float) -> Measures:
     if channel.kind in CARDIAC:
         return of_heart(windows, channel.kind, sampling_hz)
+    if channel.kind == "eeg":
+        return of_brain(windows, sampling_hz)
     return of_other(windows, sampling_hz)
 
 

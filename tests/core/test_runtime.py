@@ -9,6 +9,8 @@ from biosig_cli.core.runtime import (
     Environment,
     Gpu,
     Machine,
+    allow_open_files,
+    choose_cache,
     choose_device,
     choose_folder,
     choose_precision,
@@ -93,3 +95,25 @@ def test_this_machine_is_described() -> None:
     machine = Machine.detect()
     assert machine.n_cores >= 1
     assert machine.memory_gb > 0.1
+
+
+def test_downloads_have_a_folder_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert choose_cache(None, LAPTOP).value == "/somewhere/biosig"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert choose_cache(None, LAPTOP).value == str(Path.home() / ".cache/biosig")
+    assert choose_cache(None, COLAB).value == str(COLAB.drive / "biosig/cache")
+    assert choose_cache(Path("here"), COLAB).value == "here"
+
+
+def test_as_many_files_may_be_open_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = {"now": (100, 1000)}
+    monkeypatch.setattr(resource, "getrlimit", lambda which: limits["now"])
+    monkeypatch.setattr(resource, "setrlimit", lambda which, new: limits.update(now=new))
+    assert allow_open_files() == 1000
+    assert limits["now"] == (1000, 1000)
+    limits["now"] = (100, resource.RLIM_INFINITY)
+    assert allow_open_files() == limits["now"][0] == 8192
+    limits["now"] = (20_000, 20_000)
+    assert allow_open_files() == 20_000

@@ -9,6 +9,7 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.data import parts, window_store
 from biosig_cli.data.parts import pack, write_npz, write_part
 from biosig_cli.data.store import assert_disjoint, open_npz, open_split
+from biosig_cli.data.views import choose, join
 from biosig_cli.data.windows import RecordWindows
 from biosig_cli.signal.spec import Channel, SignalSpec
 
@@ -131,6 +132,38 @@ def test_few_files_stay_open(data_dir, monkeypatch):
     everything = opened.read(np.arange(12))
     np.testing.assert_array_equal(opened.read(np.arange(12)[::-1]), everything[::-1])
     assert len(opened._maps) == 2
+
+
+@pytest.mark.parametrize(("order", "advice"), [("windows", "RANDOM"), ("shards", "WILLNEED")])
+def test_the_system_is_told_how_windows_will_be_read(data_dir, monkeypatch, order, advice):
+    make_store(data_dir)
+    opened = open_split(data_dir, "train")
+    everything = opened.read(np.arange(12))
+    told = []
+    real = window_store.map_shard
+    monkeypatch.setattr(
+        window_store, "map_shard", lambda file, how: told.append(how) or real(file, how)
+    )
+    opened.expect(order, n_together=2)
+    again = pickle.loads(pickle.dumps(opened))
+    np.testing.assert_array_equal(again.read(np.arange(12)), everything)
+    assert len(opened._maps) == 0
+    assert len(again._maps) == 2
+    assert set(told) == {f"MADV_{advice}"}
+
+
+def test_a_store_knows_its_files_and_their_size(data_dir):
+    make_store(data_dir)
+    opened = open_split(data_dir, "train")
+    files = list((data_dir / "train" / "shards").iterdir())
+    assert opened.n_bytes == sum(file.stat().st_size for file in files)
+    assert len(np.unique(opened.shards)) == len(files) > 2
+    two = join([opened, opened])
+    assert two.n_bytes == 2 * opened.n_bytes
+    assert len(np.unique(two.shards)) == 2 * len(files)
+    assert choose(two, np.array([13, 1])).shards.tolist() == two.shards[[13, 1]].tolist()
+    opened.load()
+    assert opened.n_bytes == 0
 
 
 def test_the_digest_follows_the_content(data_dir):

@@ -181,7 +181,7 @@ def test_an_unknown_folder_names_what_was_looked_for_and_found(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"\.vital.*dataset\.yaml.*notes\.txt"):
         open_source(str(tmp_path))
-    with pytest.raises(DataError, match="local folder") as caught:
+    with pytest.raises(DataError, match="no answer") as caught:
         open_source("vitaldb")
     assert "--source FOLDER" in caught.value.hint
     with pytest.raises(DataError, match="not there"):

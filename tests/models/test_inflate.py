@@ -1,5 +1,6 @@
 """Inflation maps channels by name, and the channels that were known say what they said before."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -141,3 +142,29 @@ def test_an_encoder_of_another_family_is_refused(pretrained: TtmEncoder) -> None
     weights = {n: t for n, t in pretrained.state_dict().items() if n != "mixer.weight"}
     with pytest.raises(CheckpointError, match=r"no mixer\.weight; it is of another family"):
         inflate_weights(weights, pretrained.channel_dims, Inflation(("PPG", "ECG"), FIVE, {}))
+
+
+def test_a_new_electrode_starts_from_those_around_it() -> None:
+    pytest.importorskip("mne", reason="the extra `eeg` is not installed")
+    from biosig_cli.models.adapters import TEN_TWENTY
+    from biosig_cli.signal.electrodes import electrode_positions
+    from biosig_cli.signal.splines import spline_matrix
+
+    wanted = (*TEN_TWENTY[:5], "FCz", "Oz")
+    places = electrode_positions((*TEN_TWENTY, "FCz", "Oz"))
+    inflation = Inflation(TEN_TWENTY, wanted, {}, "position", places=places)
+    embedding, mixer = torch.randn(19, 4), torch.randn(19, 19)
+    weights = {"embedding": embedding, "mixer": mixer, "other": torch.ones(3)}
+    made, _ = inflate_weights(weights, {"embedding": (0,), "mixer": (0, 1)}, inflation)
+    assert torch.equal(made["embedding"][:5], embedding[:5])
+    assert torch.equal(made["mixer"][:5, :5], mixer[:5, :5])
+    known, there = (
+        np.array([places[name] for name in names]) for names in (TEN_TWENTY, ("FCz", "Oz"))
+    )
+    spline = torch.from_numpy(spline_matrix(known, there)).float()
+    torch.testing.assert_close(made["embedding"][5:], spline @ embedding)
+    torch.testing.assert_close(made["mixer"][5:, 5:], spline @ mixer @ spline.T)
+    hows = {each.channel: each.how for each in inflation.origins}
+    assert hows["Oz"].endswith(("most of it from O1", "most of it from O2"))
+    with pytest.raises(ConfigError, match="no position is known of PPG"):
+        Inflation(TEN_TWENTY, ("PPG",), {}, "position", places=places)

@@ -96,12 +96,13 @@ def road(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         did(
             *("pretrain", "--config", "eeg_phase1b", "--data-dir", windows),
             *("--output-dir", folder / "phase1b", "--epochs", 1, "--lr", 2e-3, *SMALL, *QUICK),
+            *("--set", "probe=null"),
         )
         did(
             *("pretrain", "--config", "eeg_phase2", "--init-from", folder / "phase1b"),
             *("--data-dir", windows, "--output-dir", folder / "phase2", *QUICK),
             *("--epochs", 20, "--lr", 3e-3, "--set", "move.frozen_epochs=1"),
-            *("--set", "move.encoder_lr=1"),
+            *("--set", "move.encoder_lr=1", "--save-every", 20),
         )
         for number, epochs in ((1, 12), (2, 1)):
             did(
@@ -137,6 +138,14 @@ def test_moments_of_a_movie_are_found_in_children_and_at_times_not_trained_on(ro
     assert found["val_retrieval_new_chance"] == pytest.approx(1 / 10)
     assert found["val_retrieval_new"] > 2 * found["val_retrieval_new_chance"]
     assert found["val_contrastive"] < found["val_contrastive_even"]
+
+
+def test_reaction_times_are_probed_before_and_after_phase_two(road: Path) -> None:
+    told = json.loads((road / "phase2" / "manifest.json").read_text("utf-8"))["probe"]
+    assert (told["label"], told["metric"]) == ("reaction_time", "nrmse")
+    assert told["n_subjects"] == N_PEOPLE - N_HELD_OUT
+    assert told["after"]["value"] < 1
+    assert told["gain"]["value"] == pytest.approx(told["before"]["value"] - told["after"]["value"])
 
 
 def test_when_a_button_is_pressed_is_seen_in_children_never_met(road: Path) -> None:

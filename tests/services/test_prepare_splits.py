@@ -91,7 +91,7 @@ def test_case_sets_are_for_vitaldb_only(tmp_path):
         prepare_splits(PrepareSplitsConfig(case_set="bsi"), QUIET)
     for name in ("all", "bis", "desflurane", "sevoflurane", "remifentanil", "propofol", "tiva"):
         assert name in caught.value.hint
-    with pytest.raises(DataError, match="local folder"):
+    with pytest.raises(DataError, match="no answer"):
         prepare_splits(PrepareSplitsConfig(case_set="bis"), QUIET)
 
 

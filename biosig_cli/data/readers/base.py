@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,9 @@ from biosig_cli.data.dataset import SubjectFinder
 from biosig_cli.data.labels import LabelConfig
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.units import unit_factor
+
+NOT_HERE = "not here"
+"""Fingerprint of a record whose file could not be had now, and may be had another time."""
 
 
 class Source(Protocol):
@@ -56,6 +59,16 @@ class Source(Protocol):
             DataError: If it can't be read or lacks one of them.
         """
 
+    def fetch(
+        self, record_ids: Sequence[str], tell: Callable[[str], None]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield each record's id as soon as its file is here, with why it can't be had, if so.
+
+        Args:
+            record_ids: The records that are wanted.
+            tell: Is told now and then, in words, how far it has come.
+        """
+
     def electrodes(self) -> tuple[str, ...]:
         """Return the electrodes that its EEG recordings have; none where it has no EEG."""
 
@@ -78,6 +91,12 @@ class RecordFolder:
     def targets(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> dict[str, Track]:
         """Return no denoised twins: most folders have none."""
         return {}
+
+    def fetch(
+        self, record_ids: Sequence[str], tell: Callable[[str], None]
+    ) -> Iterator[tuple[str, str]]:
+        """Yield all records at once: their files are here."""
+        yield from ((record_id, "") for record_id in record_ids)
 
     def electrodes(self) -> tuple[str, ...]:
         """Return no electrodes: most folders hold no EEG."""

@@ -150,7 +150,7 @@ def _read_waves(path: Path, wanted: set[str]) -> tuple[dict[str, _Wave], float]:
     Raises:
         DataError: If the file is missing, empty, cut, damaged or of another kind.
     """
-    clock_start_s = _walk(path)
+    clock_start_s = check_file(path)
     with warnings.catch_warnings():
         # The package warns of its own imports, and leaves the file for Python to close.
         warnings.simplefilter("ignore")
@@ -185,7 +185,7 @@ def _values(stored: NDArray[Any], track: Any) -> NDArray[np.float32]:
     return values.astype(np.float32)
 
 
-def _walk(path: Path) -> float:
+def check_file(path: Path) -> float:
     """Walk a file packet by packet to its end, and return the time of its first samples.
 
     The package reads a cut file without a word, as missing samples; here gzip checks its sum.
