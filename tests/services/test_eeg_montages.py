@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("mne", reason="the extra `eeg` is not installed")
 
 from biosig_cli.catalog import load_encoder
-from biosig_cli.core.errors import ConfigError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.engine.checkpoint import load_checkpoint
 from biosig_cli.services.evaluate import EvaluateConfig, evaluate
@@ -87,6 +87,16 @@ def test_all_weights_come_along_though_no_name_is_known(
     signal = torch.randn(2, 3, 200)
     with torch.no_grad():
         torch.testing.assert_close(frozen.encoder(signal).tokens, encoder(signal).tokens)
+
+
+def test_one_child_chooses_no_epoch_by_an_error_in_deviations(
+    stores: tuple[Path, Path], parent: Path, tmp_path: Path
+) -> None:
+    task = {"kind": "regression", "label": "state", "level": "subject", "monitor": "nrmse"}
+    config = {"pretrained": str(parent), "data_dir": stores[1], "output_dir": tmp_path / "run"}
+    with pytest.raises(DataError, match="all validation subjects, of which there are 1") as error:
+        finetune(FinetuneConfig.parse(config | {"task": task, "plan": PLAN} | QUICK), QUIET)
+    assert "--monitor mae" in error.value.hint
 
 
 def test_a_pretrained_encoder_is_probed_on_the_electrodes_that_there_are(

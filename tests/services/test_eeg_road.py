@@ -101,7 +101,7 @@ def road(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         did(
             *("pretrain", "--config", "eeg_phase2", "--init-from", folder / "phase1b"),
             *("--data-dir", windows, "--output-dir", folder / "phase2", *QUICK),
-            *("--epochs", 20, "--lr", 3e-3, "--set", "move.frozen_epochs=1"),
+            *("--epochs", 14, "--lr", 3e-3, "--set", "move.frozen_epochs=1"),
             *("--set", "move.encoder_lr=1", "--save-every", 20),
         )
         for number, epochs in ((1, 12), (2, 1)):
