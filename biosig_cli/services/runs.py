@@ -129,8 +129,9 @@ def _show_settings(run: PastRun, reporter: Reporter) -> None:
 
 
 def show_phases(run: PastRun, reporter: Reporter) -> None:
-    """Say what each finished phase of a run reached, if it has phases."""
+    """Say what each finished phase of a run reached, and what a probe of the encoder did."""
     told = run.manifest.get("phases") or []
+    probed = told or [{"name": run.folder.name, "probe": run.manifest.get("probe")}]
     rows = [
         (
             phase["name"],
@@ -143,7 +144,7 @@ def show_phases(run: PastRun, reporter: Reporter) -> None:
     ]
     if rows:
         reporter.show(align(("phase", "best epoch", "best", "took", "folder"), rows))
-    show_probes([phase for phase in told if phase.get("probe")], reporter)
+    show_probes([phase for phase in probed if phase.get("probe")], reporter)
 
 
 def show_probes(told: Sequence[dict[str, Any]], reporter: Reporter) -> None:

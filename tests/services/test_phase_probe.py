@@ -15,7 +15,7 @@ from biosig_cli.services.phase_probe import ProbeConfig, features, open_probe_se
 from biosig_cli.services.pretrain import pretrain
 from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.services.run_facts import read_run
-from biosig_cli.services.runs import show_phases
+from biosig_cli.services.runs import show_phases, show_run
 
 QUIET = Reporter(silent=True)
 
@@ -73,6 +73,15 @@ def test_the_table_of_phases_shows_it(finished: Path, capsys: pytest.CaptureFixt
     assert "probe of quality, auroc (95 % over 8 people)" in said
     after = told(finished)["phases"][0]["probe"]["after"]
     assert f"{after['value']:.3f} ({after['low']:.3f} to {after['high']:.3f})" in said
+
+
+def test_a_run_without_phases_shows_its_own(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_run(finished / "1_masked", Reporter())
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("1_masked")]
+    gain = told(finished)["phases"][0]["probe"]["gain"]
+    assert said[-1].split()[-4] == f"{gain['value']:.3f}"
 
 
 def test_a_probe_changes_nothing_of_a_training(
