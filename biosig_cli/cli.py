@@ -8,7 +8,7 @@ import typer
 from typer import Option
 
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
-from biosig_cli.commands.results import evaluate
+from biosig_cli.commands.results import evaluate, submission
 from biosig_cli.commands.runs import runs
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
@@ -45,7 +45,11 @@ def biosig(
     """
 
 
-for command in (prepare_splits, build_windows, pretrain, inflate, finetune, evaluate, audit, smoke):
+COMMANDS = (
+    *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
+    *(audit, smoke, submission),
+)
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(runs)
 

@@ -1,6 +1,7 @@
 """EEG files written for tests: what is in them is known, their headers are as devices write."""
 
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -85,8 +86,13 @@ def read_onsets(path: Path):
     return sorted((float(row[onset]), row[value]) for row in rows if row[onset] != "n/a")
 
 
-def write_hbn(source: Path, folder: Path, subjects, *, names, sampling_hz=100.0, tasks="*"):
-    """Write recordings with the real events and people of `source`, in HBN's tree."""
+def write_hbn(
+    source: Path, folder: Path, subjects, *, names, sampling_hz=100.0, tasks="*", plant=None
+):
+    """Write recordings with the real events and people of `source`, in HBN's tree.
+
+    `plant(onsets, signals, sampling_hz)`, if given, adds something to the (C, T) signals in place.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     table = (source / "participants.tsv").read_text("utf-8")
     (folder / "participants.tsv").write_text(table, "utf-8")
@@ -96,7 +102,10 @@ def write_hbn(source: Path, folder: Path, subjects, *, names, sampling_hz=100.0,
             here.parent.mkdir(parents=True, exist_ok=True)
             here.write_text(events.read_text("utf-8"), "utf-8")
             end_s = int(read_onsets(events)[-1][0])
-            signals = tones(len(names), end_s, sampling_hz, seed=end_s)
+            seed = crc32(events.name.encode())
+            signals = tones(len(names), end_s, sampling_hz, seed=seed)
+            if plant is not None:
+                plant(read_onsets(events), signals, sampling_hz)
             if "Cz" in names:
                 signals[list(names).index("Cz")] = 0.0
             write_edf(

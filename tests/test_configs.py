@@ -66,6 +66,10 @@ def test_documented_names_are_shipped() -> None:
         "eeg",
         "eeg_hbn",
         "eeg_tuh",
+        "eeg_phase1b",
+        "eeg_phase2",
+        "eeg_challenge1",
+        "eeg_challenge2",
     }
     assert expected <= set(SHIPPED)
 

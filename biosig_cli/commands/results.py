@@ -90,3 +90,47 @@ def evaluate(
         },
     )
     evaluate(loaded, Reporter())
+
+
+def submission(
+    config: ConfigFile = None,
+    settings: Settings = None,
+    challenge_1: Annotated[
+        Path | None,
+        Option(
+            "--challenge-1",
+            metavar="RUN|CHECKPOINT",
+            help="Model of reaction times. [default: artifacts/eeg_challenge1]",
+        ),
+    ] = None,
+    challenge_2: Annotated[
+        Path | None,
+        Option(
+            "--challenge-2",
+            metavar="RUN|CHECKPOINT",
+            help="Model of the externalizing score. [default: artifacts/eeg_challenge2]",
+        ),
+    ] = None,
+    output_dir: Annotated[
+        Path | None, Option(help="Folder to zip. [default: artifacts/eeg_submission]")
+    ] = None,
+) -> None:
+    """Write both models of the EEG Foundation Challenge in its form, to run without biosig.
+
+    Example: `biosig submission --challenge-1 artifacts/eeg_challenge1`
+    """
+    from biosig_cli.core.config import load_config
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.services.submission import SubmissionConfig, write_submission
+
+    loaded = load_config(
+        SubmissionConfig,
+        file=config,
+        settings=settings or (),
+        flags={
+            "challenge_1": challenge_1,
+            "challenge_2": challenge_2,
+            "output_dir": output_dir,
+        },
+    )
+    write_submission(loaded, Reporter())

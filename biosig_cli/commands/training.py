@@ -209,7 +209,8 @@ def finetune(
         str | None, Option(metavar="window|record|subject", help="What one answer is about.")
     ] = None,
     head: Annotated[
-        str | None, Option(metavar="linear|mlp|attention|rhythm", help="What is on the encoder.")
+        str | None,
+        Option(metavar="linear|mlp|attention|rhythm|temporal", help="What is on the encoder."),
     ] = None,
     loss: Annotated[
         str | None, Option(metavar="cross_entropy|focal|mse|l1|huber", help="What an error costs.")

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.loader import Loader, Rows
+from biosig_cli.data.loader import Loader, Rows, known_column
 
 FEWEST = 2
 """People and moments below which there is nothing to compare."""
+PERIOD_S = 100.0
+"""Movie time, in seconds, of which each such stretch may have an end that is not trained on."""
 
 
 class GroupsConfig(Config):
@@ -21,6 +23,13 @@ class GroupsConfig(Config):
     """Moments of one movie in a batch."""
     n_subjects: int = Field(8, ge=FEWEST)
     """People in a batch, each with all of its moments."""
+    held_out_s: float = Field(0.0, ge=0, lt=PERIOD_S)
+    """Seconds at the end of every 100 s of a movie that are not trained on, so that moments are
+    there that nobody has seen."""
+
+    def is_held_out(self, time_s: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return which moments (n,), in seconds of movie time, are not trained on."""
+        return np.asarray(time_s % PERIOD_S >= PERIOD_S - self.held_out_s, np.bool_)
 
 
 class GroupLoader(Loader):
@@ -47,6 +56,13 @@ class GroupLoader(Loader):
         self.subject, self.segment, self.movie = (
             self.codes[name][self.rows] for name in ("subject", "segment", "movie")
         )
+        if groups.held_out_s and self.shuffle:
+            time_s = known_column(store, "segment_s")[self.rows]
+            kept = ~groups.is_held_out(time_s)
+            self.rows = self.rows[kept]
+            self.subject, self.segment, self.movie = (
+                each[kept] for each in (self.subject, self.segment, self.movie)
+            )
         if not self.plan(0):
             raise DataError(
                 "no two people have windows of the same two moments, so nothing can be compared",

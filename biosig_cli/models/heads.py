@@ -4,25 +4,37 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from biosig_cli.core.config import Config
+from biosig_cli.core.errors import ConfigError
 from biosig_cli.models.rhythm import RhythmReader, n_summary
 
 
 class HeadConfig(Config):
     """What stands on an encoder to answer a task."""
 
-    kind: Literal["linear", "mlp", "attention", "rhythm"] = "linear"
+    kind: Literal["linear", "mlp", "attention", "rhythm", "temporal"] = "linear"
     """`linear`: one layer on the mean of each channel's tokens; `mlp`: with a hidden layer;
     `attention`: one layer on tokens weighted by how much they matter; `rhythm`: one layer on the
-    rates that the tokens show, how sure they are, and how well channels agree."""
+    rates that the tokens show, how sure they are, and how well channels agree; `temporal`: when in
+    the window something happens."""
     hidden: int = Field(64, gt=0)
-    """Features of the hidden layer of `mlp`."""
+    """Features of the hidden layer of `mlp` and `temporal`."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of features dropped before the last layer."""
+    span_s: tuple[float, float] = (0.0, 1.0)
+    """Start and end of the window on the label's scale, for `temporal`, such as [0.5, 2.5] for
+    windows that begin half a second after the stimulus from which a reaction time counts."""
+
+    @field_validator("span_s")
+    @classmethod
+    def _has_a_length(cls, span_s: tuple[float, float]) -> tuple[float, float]:
+        if span_s[1] <= span_s[0]:
+            raise ValueError(f"{span_s[0]:g} to {span_s[1]:g} is no stretch of time")
+        return span_s
 
     @property
     def new(self) -> tuple[str, ...]:
@@ -30,7 +42,18 @@ class HeadConfig(Config):
         return ("out.*",) if self.kind == "rhythm" else ("*",)
 
     def build(self, n_channels: int, width: int, n_outputs: int) -> nn.Module:
-        """Return a head: tokens (B, C, P, D) in, (B, n_outputs) out."""
+        """Return a head: tokens (B, C, P, D) in, (B, n_outputs) out.
+
+        Raises:
+            ConfigError: If a moment is to be found where classes are asked for.
+        """
+        if self.kind == "temporal":
+            if n_outputs != 1:
+                raise ConfigError(
+                    f"a temporal head says when, one number; the task asks for {n_outputs}",
+                    hint="use it for regression of a time; for classes, --head linear",
+                )
+            return TemporalHead(width, self.hidden, self.dropout, self.span_s)
         if self.kind == "attention":
             return AttentionHead(width, n_outputs, self.dropout)
         if self.kind == "rhythm":
@@ -147,3 +170,44 @@ class RhythmHead(LineHead):
         """Return what the last layer is given, (B, n_summary)."""
         summary: Tensor = self.reader(tokens).summary()
         return self.gain * summary
+
+
+class TemporalHead(nn.Module):
+    """Says when something happens: the mean time of tokens, weighted by how much each shows of it.
+
+    y = sum_p softmax(h)_p t_p, with t_p the middle of patch p on the label's scale and h_p the mean
+    over channels of two layers on each token. All weights start equal: the middle of the window.
+
+    Args:
+        width: D.
+        hidden: Features between the two layers.
+        dropout: Share of them dropped.
+        span_s: Start and end of the window on the label's scale.
+
+    Source:
+        Soft-argmax over time, as entries to the EEG Foundation Challenge 2025 have it (arXiv
+        2506.19141, challenge 1); integral regression: Sun et al., ECCV 2018, arXiv 1711.08229,
+        equation 3. Deviation: no bias and no clamp, as the mean lies within the window anyway.
+    """
+
+    def __init__(
+        self, width: int, hidden: int, dropout: float, span_s: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        self.span_s = span_s
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Return (B, 1) times from tokens (B, C, P, D)."""
+        features = functional.gelu(self.hidden(self.norm(tokens)))
+        shown = self.out(self.dropout(features))[..., 0].mean(dim=1).float()
+        start_s, end_s = self.span_s
+        n_positions = tokens.shape[2]
+        middle = (torch.arange(n_positions, device=tokens.device) + 0.5) / n_positions
+        times_s = start_s + (end_s - start_s) * middle
+        answer: Tensor = (shown.softmax(dim=1) * times_s).sum(dim=1, keepdim=True)
+        return answer

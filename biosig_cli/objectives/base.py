@@ -29,6 +29,8 @@ class ObjectiveConfig(Config, ABC):
     """What that figure is called in words."""
     trivial: ClassVar[Mapping[str, str]]
     """Of answers that need no model, the figures and what they are called in words."""
+    also: ClassVar[Mapping[str, str]] = {}
+    """Other figures that are told at the end, and what they are called in words."""
 
     weight: float = Field(1.0, ge=0)
     """What its loss counts beside that of the others; 0 leaves it out."""

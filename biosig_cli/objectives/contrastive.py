@@ -24,6 +24,14 @@ class ContrastiveConfig(ObjectiveConfig):
     judged: ClassVar[str] = "contrastive"
     measure: ClassVar[str] = "contrastive loss"
     trivial: ClassVar[Mapping[str, str]] = {"contrastive_even": "all windows alike"}
+    also: ClassVar[Mapping[str, str]] = {
+        "retrieval": "moment found in another person",
+        "retrieval_chance": "by chance",
+        "retrieval_new": "the same, movie time not trained on",
+        "retrieval_new_chance": "by chance",
+        "alignment": "squared distance of what should be alike",
+        "uniformity": "log mean exp(-2 squared distance) of all",
+    }
     codes: ClassVar[tuple[str, ...]] = CODES
 
     temperature: float = Field(0.1, gt=0)
@@ -52,7 +60,8 @@ class Contrastive(Objective):
 
     The mean of all tokens goes through two layers to a vector of unit length. In eval mode
     `contrastive_even` stands beside the loss, what an embedding costs that tells nothing apart, and
-    over all validation windows `retrieval` beside chance, `alignment` and `uniformity`.
+    over all validation windows `retrieval` beside chance, `alignment` and `uniformity`; where some
+    movie time is not trained on, `retrieval_new` among the moments of that time alone.
     """
 
     def __init__(self, encoder: Encoder, config: ContrastiveConfig) -> None:
@@ -73,12 +82,21 @@ class Contrastive(Objective):
             return Losses(total, parts)
         parts["contrastive_even"] = self.loss(torch.zeros_like(embedding), pairs).detach()
         outputs = {f"con_{name}": batch.codes[name] for name in CODES}
+        outputs["con_time_s"] = batch.labels["segment_s"]
         return Losses(total, parts, outputs | {"con_embedding": embedding.detach()})
 
     def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return `retrieval`, `retrieval_chance`, `alignment`, `uniformity` over all windows."""
-        codes = (outputs[f"con_{name}"] for name in CODES)
-        return dict(retrieval(outputs["con_embedding"], *codes))
+        """Return `retrieval`, `retrieval_chance`, `alignment`, `uniformity` over all windows.
+
+        And `retrieval_new` with its chance, where the config holds movie time out.
+        """
+        asked = [outputs["con_embedding"], *(outputs[f"con_{name}"] for name in CODES)]
+        figures = dict(retrieval(*asked))
+        if self.config.groups.held_out_s:
+            is_new = self.config.groups.is_held_out(outputs["con_time_s"].numpy())
+            among = retrieval(*(each[torch.from_numpy(is_new)] for each in asked))
+            figures |= {f"retrieval_new{end}": among[f"retrieval{end}"] for end in ("", "_chance")}
+        return figures
 
 
 class MovieIscConfig(ObjectiveConfig):

@@ -15,12 +15,22 @@ TRIVIAL = {
     "low_pass": "slowest waves",
     "rhythm_even": "every rate alike",
     "rhythm_floor": "lowest possible",
+    "spline": "spherical spline",
+    "ridge": "ridge on training covariance",
+    "auxiliary_mean": "average person",
+    "contrastive_even": "all windows alike",
+    "retrieval_chance": "by chance",
+    "retrieval_new_chance": "by chance",
 }
 """Answers that need no model, drawn as lines beside those of the model."""
 OF_FIGURE = {
     "msm": ("zero", "interpolation"),
-    "mse": ("zero", "low_pass"),
+    "mse": ("zero", "low_pass", "spline", "ridge"),
+    "auxiliary": ("auxiliary_mean",),
+    "contrastive": ("contrastive_even",),
     "rhythm": ("rhythm_even", "rhythm_floor"),
+    "retrieval": ("retrieval_chance",),
+    "retrieval_new": ("retrieval_new_chance",),
 }
 N_COLUMNS = 4
 
@@ -37,7 +47,8 @@ def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
     for axis, name in zip(axes, names, strict=False):
         for split, color in (("train", "tab:blue"), ("val", "tab:orange")):
             if f"{split}_{name}" in history:
-                axis.plot(epochs, history[f"{split}_{name}"], ".-", color=color, label=split)
+                known = _known(epochs, history[f"{split}_{name}"])
+                axis.plot(*known, ".-", color=color, label=split)
         _draw_trivial(axis, name, history)
         axis.set(title=name, xlabel="epoch")
         axis.legend(frameon=False, fontsize="small")
@@ -45,7 +56,9 @@ def draw_history(history: Mapping[str, list[float]], path: Path) -> None:
     axes[len(names)].set(title="learning rate", xlabel="epoch")
     for axis in axes[: len(names) + 1]:
         axis.grid(alpha=0.25)
-        axis.set_ylim(bottom=0)
+        lowest, highest = axis.dataLim.intervaly
+        if 0 <= lowest < highest < math.inf:
+            axis.set_ylim(0, 1.08 * highest)
         axis.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axis.spines[["top", "right"]].set_visible(False)
         for epoch in _first_epochs(history)[1:]:
@@ -62,14 +75,15 @@ def _first_epochs(history: Mapping[str, list[float]]) -> list[float]:
     return [history["epoch"][phases.index(number)] for number in dict.fromkeys(phases)]
 
 
+def _known(epochs: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """Return the epochs that have a value, such as those of a probe, and the values."""
+    pairs = [pair for pair in zip(epochs, values, strict=False) if math.isfinite(pair[1])]
+    return [epoch for epoch, _ in pairs], [value for _, value in pairs]
+
+
 def _draw_trivial(axis: Axes, figure: str, history: Mapping[str, list[float]]) -> None:
     for name in OF_FIGURE.get(figure, ()):
-        known = [
-            (epoch, value)
-            for epoch, value in zip(history["epoch"], history.get(f"val_{name}", []), strict=False)
-            if math.isfinite(value)
-        ]
-        if known:
-            epochs, values = zip(*known, strict=True)
+        epochs, values = _known(history["epoch"], history.get(f"val_{name}", []))
+        if epochs:
             axis.plot(epochs, values, "--", color="tab:gray", alpha=0.7)
             axis.annotate(TRIVIAL[name], (epochs[0], values[-1]), fontsize="x-small", va="bottom")

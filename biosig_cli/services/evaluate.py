@@ -92,6 +92,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
         metrics = evaluate_reconstruction(config, models[0], device.value, folder, reporter)
         return EvaluateResult(folder, metrics)
     data = open_labelled(config, models, task, folder, reporter)
+    models = [model.fitted_to(data.stores["test"].spec) for model in models]
     compared = Comparison(config, models, data, device.value)
     answers, notices = compared.answers()
     scored = score(compared, answers)

@@ -55,8 +55,11 @@ class Comparison:
 
     @property
     def metric(self) -> str:
-        """The figure that everything is compared by."""
-        return PRIMARY[self.data.task.kind]
+        """The figure that everything is compared by: on a scale, the one that chose epochs."""
+        task = self.data.task
+        if task.kind == "regression" and task.monitor != "loss":
+            return task.monitor
+        return PRIMARY[task.kind]
 
     @property
     def asking(self) -> Asking:
@@ -136,7 +139,12 @@ class Comparison:
         """Return what probes and baselines, fitted on the fold, say of its test windows."""
         probes = [self.probe(name, fold) for name in self.embeddings]
         based, notes = baselines(
-            self.examples, fold, self.features, n_classes=self.n_classes, unit=self.unit
+            self.examples,
+            fold,
+            self.features,
+            n_classes=self.n_classes,
+            unit=self.unit,
+            is_of_trials=self.data.is_of_trials,
         )
         return probes + based, notes
 

@@ -66,6 +66,12 @@ class Labelled:
         """Whether there are windows to fit baselines and probes on."""
         return "train" in self.parts
 
+    @property
+    def is_of_trials(self) -> bool:
+        """Whether the label was measured between the events of each trial."""
+        facts = self.stores["test"].manifest.get("labels", {}).get(self.task.label, {})
+        return "what" in facts
+
     def ask(self, question: Question) -> NDArray[Any]:
         """Return what `question` answers to a store and rows, for all labelled windows."""
         each = [question(self.stores[name], part.row) for name, part in self.parts.items()]
@@ -161,7 +167,8 @@ def open_splits(
 ) -> tuple[dict[str, WindowStore], list[str]]:
     """Return the windows to learn answers from and those to score, and what is missing."""
     first = models[0]
-    channels = list(dict.fromkeys(name for model in models for name in model.encoder.spec.names))
+    # None: all that there are, where no model asks for any.
+    channels = list(dict.fromkeys(name for model in models for name in model.channels)) or None
     if own is None:  # a pretrained encoder: the windows themselves are split
         windows = open_task_windows(
             data_dir,

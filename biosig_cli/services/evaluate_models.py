@@ -1,7 +1,7 @@
 """The models that are evaluated, as their checkpoints describe them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from biosig_cli.catalog import load_encoder
 from biosig_cli.core.artifacts import sha256
-from biosig_cli.core.errors import BiosigError, CheckpointError
+from biosig_cli.core.errors import BiosigError, CheckpointError, ConfigError
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.checkpoint import find_checkpoint, lineage, load_checkpoint
@@ -24,6 +24,7 @@ from biosig_cli.models.inflate import Inflation, inflate_weights
 from biosig_cli.models.kinds import read_model
 from biosig_cli.models.rhythm import RhythmReader
 from biosig_cli.models.weights import load_weights, owned_by
+from biosig_cli.signal.spec import SignalSpec
 from biosig_cli.tasks.base import Answering
 from biosig_cli.tasks.kinds import AnyTask
 
@@ -65,6 +66,32 @@ class Candidate:
         """The probability from which on it says class 1, as validation chose it."""
         chosen = self.content["metrics"].get("val_threshold")
         return None if chosen is None else float(chosen)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that it needs; none where it takes those that windows have."""
+        is_open = self.head is None and self.encoder.any_montage
+        return () if is_open else self.encoder.spec.names
+
+    def fitted_to(self, spec: SignalSpec) -> "Candidate":
+        """Return it for windows of `spec`; itself where it has channels of its own.
+
+        Raises:
+            ConfigError: If the windows are sampled at another rate.
+        """
+        own = self.encoder.spec
+        if self.channels or spec == own:
+            return self
+        if spec.sampling_hz != own.sampling_hz:
+            raise ConfigError(
+                f"{self.path} was trained on windows at {own.sampling_hz:g} Hz, these are at "
+                f"{spec.sampling_hz:g} Hz",
+                hint="build the windows with its sampling rate",
+            )
+        architecture = read_model(self.content["model_config"], str(self.path))
+        encoder = architecture.build(spec)
+        load_weights(encoder, self.encoder.state_dict(), source=str(self.path))
+        return replace(self, encoder=encoder.eval())
 
     def describe(self) -> dict[str, Any]:
         """Return what the report says of it."""
@@ -203,10 +230,12 @@ def find_pretrained(model: Candidate) -> tuple[Frozen | None, str]:
         content, encoder = load_checkpoint(file), load_encoder(file)
     except (BiosigError, OSError, KeyError) as error:
         return None, f"the encoder that {model.name} started from can't be probed: {error}"
-    config = model.content["config"]
-    wanted = model.encoder.spec.names
-    inflation = Inflation(encoder.spec.names, wanted, config["map"], config["init"], config["seed"])
-    weights, _ = inflate_weights(encoder.state_dict(), encoder.channel_dims, inflation)
+    weights = encoder.state_dict()
+    if not encoder.any_montage:
+        config, known = model.content["config"], encoder.spec.names
+        wanted = model.encoder.spec.names
+        inflation = Inflation(known, wanted, config["map"], config["init"], config["seed"])
+        weights, _ = inflate_weights(weights, encoder.channel_dims, inflation)
     twin = random_twin(model, 0)
     load_weights(twin, weights, source=str(file))
     return Frozen(twin, find_reader(content, twin)), ""

@@ -137,6 +137,13 @@ def settle_task(
                 "them, so no epoch can be chosen by it",
                 hint="split with another seed (prepare-splits --seed 1), or --monitor loss",
             )
+    if settled.monitored[0] in ("nrmse", "r") and len(np.unique(val.target)) < 2:
+        raise DataError(
+            f"{settled.label} is the same in all validation {settled.level}s, of which there are "
+            f"{len(val)}: {settled.monitored[0]} is not defined on them, so no epoch can be chosen "
+            "by it",
+            hint="split with another seed (prepare-splits --seed 1), or --monitor mae",
+        )
     return settled, examples
 
 

@@ -61,6 +61,9 @@ def load_parent(
             f"{encoder.spec.sampling_hz:g} Hz",
             hint="build the windows with its sampling rate",
         )
+    if encoder.any_montage:
+        load_weights(encoder, parent.encoder, source=parent.source)
+        return f"{len(parent.encoder)} tensors copied; channels are known by where they sit"
     inflation = Inflation(spec.names, encoder.spec.names, config.map, config.init, config.seed)
     weights, fates = inflate_weights(parent.encoder, encoder.channel_dims, inflation)
     load_weights(encoder, weights, source=parent.source)

@@ -42,6 +42,7 @@ def close_phase(config: PretrainConfig, done: Sequence[str]) -> None:
     told = [
         {"name": name, "folder": one.name}
         | {key: said[key] for key in ("monitor", "best", "best_epoch", "epochs", "duration_s")}
+        | {key: said[key] for key in ("probe",) if key in said}
         for name, one, said in zip(done, folders, each, strict=True)
     ]
     histories = [read_json(one / HISTORY) for one in folders]

@@ -1,5 +1,6 @@
 """`biosig pretrain`: an encoder from unlabelled windows, which asks for what was hidden in them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
 from biosig_cli.objectives.base import ObjectiveConfig
 from biosig_cli.services.mixed_windows import announce_stores, describe_stores, mix, open_stores
+from biosig_cli.services.phase_probe import watch
 from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
 from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.services.pretrain_model import adopt_architecture, build, describe, find_start
@@ -114,8 +116,11 @@ def train_once(
         of: Folder of the run that this is a phase of.
     """
     ready = prepare(config, reporter, resume=resume, anyway=anyway, place=place, of=of)
+    watched = watch(config.probe, ready.config.windows[0].store, ready.training)
     result = carry_out("pretrain", ready.config, ready.training, ready.content)
     conclude(result, ready.config, ready.training.run.reporter)
+    if watched is not None:
+        watched.conclude(ready.config.output_dir, result)
     return PretrainResult(ready.config.output_dir, ready.config.output_dir / BEST, result)
 
 
@@ -174,6 +179,7 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     where = ", ".join(f"{each.store}/val" for each in config.windows)
     for name, objective in config.objectives.asked.items():
         compare(objective, best, f"{name}: {where}, epoch {result.best_epoch}", reporter)
+        tell_more(objective, best, reporter)
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
@@ -181,6 +187,18 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
     reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+
+
+def tell_more(objective: ObjectiveConfig, best: Mapping[str, float], reporter: Reporter) -> None:
+    """Say what else an objective measured in the best epoch; nothing of what is not defined."""
+    known = {name: best.get(f"val_{name}", math.nan) for name in objective.also}
+    rows = [
+        (name, f"{value:.4f}", objective.also[name])
+        for name, value in known.items()
+        if math.isfinite(value)
+    ]
+    if rows:
+        reporter.table("in people not trained on", ("figure", "value", "what it is"), rows)
 
 
 def compare(

@@ -15,6 +15,7 @@ from biosig_cli.objectives.kinds import ObjectivesConfig
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.services.mixed_windows import StoreConfig, check_shares, read_windows
 from biosig_cli.services.moving import MoveConfig
+from biosig_cli.services.phase_probe import ProbeConfig
 from biosig_cli.services.training import TrainingConfig
 
 Windows = Annotated[tuple[StoreConfig, ...], BeforeValidator(read_windows), Field(min_length=1)]
@@ -49,6 +50,8 @@ class PretrainConfig(TrainingConfig):
     model: AnyModel = TtmConfig()
     objectives: ObjectivesConfig = ObjectivesConfig(masked=MaskedConfig())
     move: MoveConfig = MoveConfig()
+    probe: ProbeConfig | None = None
+    """What a line through the frozen encoder is asked before and after, and as it is trained."""
     phases: dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")], PhaseConfig] = Field(
         default_factory=dict
     )
@@ -79,14 +82,16 @@ class PretrainConfig(TrainingConfig):
         Its folder is in that of the run; it starts from the one before it, the first one from what
         the run starts from.
         """
-        model = self.model
+        model, probe = self.model, self.probe
+        if probe and probe.store is None and self.phases:
+            # Every phase is probed on the same windows, whatever its own are.
+            first = next(iter(self.phases.values())).windows[0].store
+            probe = probe.model_copy(update={"store": first})
         for number, (name, phase) in enumerate(self.phases.items(), start=1):
             own = {each: getattr(phase, each) for each in OF_A_PHASE}
             folder = self.output_dir / f"{number}_{name}"
-            yield (
-                name,
-                self.model_copy(update=own | {"phases": {}, "output_dir": folder, "model": model}),
-            )
+            own |= {"phases": {}, "output_dir": folder, "model": model, "probe": probe}
+            yield name, self.model_copy(update=own)
             model = self.model.model_copy(update={"init_from": str(folder)})
 
 

@@ -77,6 +77,11 @@ def build(
             assert isinstance(weights, Trained)
             counts += f"; {take_over(objective, known)} of {weights.source}"
         reporter.fact(f"asks ({name})", f"{n_parameters(objective):,} parameters", counts)
+    if isinstance(weights, Trained):
+        left = dict.fromkeys(name.partition(".")[0] for name in weights.decoder)
+        dropped = [name for name in left if name not in trainable.objectives]
+        if dropped:
+            reporter.fact("not asked again", ", ".join(dropped), f"of {weights.source}, dropped")
     for note in notes:
         reporter.warn(note)
     shape = f"{encoder.n_positions} patches x {encoder.patch_length} samples"

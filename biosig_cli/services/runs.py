@@ -129,8 +129,9 @@ def _show_settings(run: PastRun, reporter: Reporter) -> None:
 
 
 def show_phases(run: PastRun, reporter: Reporter) -> None:
-    """Say what each finished phase of a run reached, if it has phases."""
+    """Say what each finished phase of a run reached, and what a probe of the encoder did."""
     told = run.manifest.get("phases") or []
+    probed = told or [{"name": run.folder.name, "probe": run.manifest.get("probe")}]
     rows = [
         (
             phase["name"],
@@ -143,6 +144,28 @@ def show_phases(run: PastRun, reporter: Reporter) -> None:
     ]
     if rows:
         reporter.show(align(("phase", "best epoch", "best", "took", "folder"), rows))
+    show_probes([phase for phase in probed if phase.get("probe")], reporter)
+
+
+def show_probes(told: Sequence[dict[str, Any]], reporter: Reporter) -> None:
+    """Say what a line through the frozen encoder reached before and after each phase, if asked."""
+    if not told:
+        return
+    first = told[0]["probe"]
+    title = f"probe of {first['label']}, {first['metric']} (95 % over {first['n_subjects']} people)"
+    rows = [
+        (phase["name"], *(_figure(phase["probe"][key]) for key in ("before", "after", "gain")))
+        for phase in told
+    ]
+    reporter.show(align((title, "before", "after", "better by"), rows))
+
+
+def _figure(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return f"not defined ({figure['why']})"
+    if figure["low"] is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def _config_of(command: str) -> type[Config] | None:

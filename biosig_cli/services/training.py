@@ -33,6 +33,7 @@ FREE_ON_RESUME = frozenset(
         "data_dir",
         "folds",
         "output_dir",
+        "probe",
         "device",
         "num_workers",
         "log_every",

@@ -28,12 +28,14 @@ def baselines(
     *,
     n_classes: int | None,
     unit: str = "",
+    is_of_trials: bool = False,
 ) -> tuple[list[Answer], list[str]]:
     """Return every answer to the test windows that can be given without a model.
 
-    The majority (or the mean); age and sex alone; features made by hand of all channels, and where
-    there are PPG and ECG, of the PPG alone, and for classes, of the PPG and how far its rate is
-    from that of the ECG; and for a heart rate, counting beats in PPG and ECG.
+    The majority (or the mean); age and sex alone, and for values, age alone; what was measured in
+    the trial before; features made by hand of all channels, and where there are PPG and ECG, of the
+    PPG alone, and for classes, of the PPG and how far its rate is from that of the ECG; and for a
+    heart rate, counting beats in PPG and ECG.
 
     Args:
         examples: N windows.
@@ -41,6 +43,7 @@ def baselines(
         features: (N, F) features of the channels that the model has.
         n_classes: K, or None for values.
         unit: Unit of the label.
+        is_of_trials: Whether the label is measured in each trial, such as a reaction time.
 
     Returns:
         The answers, and a sentence for each that can't be given.
@@ -51,7 +54,8 @@ def baselines(
     fold.check(examples)
     asked = _Question(examples, fold, n_classes)
     people, notes = _of_people(asked)
-    answers = [_constant(asked), *people, *_of_channels(asked, features)]
+    before = [_trial_before(asked)] if is_of_trials and n_classes is None else []
+    answers = [_constant(asked), *people, *before, *_of_channels(asked, features)]
     if n_classes is None and unit == BEATS_PER_MINUTE:
         answers += _of_counting(asked, features)
     return answers, notes
@@ -129,9 +133,32 @@ def _of_people(asked: _Question) -> tuple[list[Answer], list[str]]:
     notes = [f"{' and '.join(lacking)} alone: not known of the people"] if lacking else []
     if not known:
         return [], notes
-    values = np.stack([asked.examples.attributes[name] for name in known], axis=1)
-    called = " and ".join(known)
-    return [asked.fitted(called, f"{called} alone", values)], notes
+    sets = [known]
+    if asked.n_classes is None and len(known) > 1:
+        sets.insert(0, known[:1])
+    answers = []
+    for names in sets:
+        values = np.stack([asked.examples.attributes[name] for name in names], axis=1)
+        called = " and ".join(names)
+        answers.append(asked.fitted(called, f"{called} alone", values))
+    return answers, notes
+
+
+def _trial_before(asked: _Question) -> Answer:
+    """Return what was measured in the last trial of the same recording; the mean before there is.
+
+    It looks at labels of the person who is tested, which no model here may.
+    """
+    examples, usual = asked.examples, float(asked.examples.target[asked.fold.known].mean())
+    order = np.lexsort((examples.start_s, examples.record, examples.subject))
+    whose = np.char.add(np.char.add(examples.subject, "\n"), examples.record)[order]
+    goes_on = np.r_[False, whose[1:] == whose[:-1]][: len(order)]
+    score = np.empty(len(examples))
+    score[order] = np.where(goes_on, np.roll(examples.target[order], 1), usual)
+    about = (
+        f"what was measured in the trial before, of the same recording; {usual:.4g} in the first"
+    )
+    return Answer("previous trial", "baseline", about, score[asked.fold.test])
 
 
 def _of_channels(asked: _Question, features: Features) -> list[Answer]:

@@ -16,7 +16,7 @@ COSTS: dict[str, Callable[..., Tensor]] = {
     "l1": functional.l1_loss,
     "huber": functional.huber_loss,
 }
-IN_HISTORY = ("mae", "rmse", "r")
+IN_HISTORY = ("mae", "rmse", "nrmse", "r")
 
 
 class RegressionConfig(TaskConfig):
@@ -29,12 +29,12 @@ class RegressionConfig(TaskConfig):
     """Unit of the label; the store's if not given."""
     loss: Literal["mse", "l1", "huber"] = "huber"
     """What an error costs, in units of the training labels' deviation."""
-    monitor: Literal["mae", "rmse", "r", "loss"] = "mae"
-    """What chooses the best epoch."""
+    monitor: Literal["mae", "rmse", "nrmse", "r", "loss"] = "mae"
+    """What chooses the best epoch, and what answers are compared by."""
     center: float = 0.0
-    """Mean of the training labels; found by itself."""
+    """Mean of the training labels; found by itself. 0 where the head answers in their unit."""
     scale: float = 1.0
-    """Deviation of the training labels; found by itself."""
+    """Deviation of the training labels; found by itself. 1 where the head answers in their unit."""
 
     def settle(self, labels: Values, facts: Mapping[str, Any]) -> Self:
         """Return the task with the mean and the deviation of the training labels."""
@@ -47,6 +47,8 @@ class RegressionConfig(TaskConfig):
             )
         unit = self.unit or str(facts.get("unit", ""))
         center = float(labels.mean())
+        if self.head.kind == "temporal":
+            center, scale = 0.0, 1.0
         return self.model_copy(update={"unit": unit, "center": center, "scale": scale})
 
     @property

@@ -94,3 +94,27 @@ def test_moments_that_nobody_shares_are_refused():
     alone = [("s0", "A:1"), ("s1", "A:2"), ("s2", "B:1")]
     with pytest.raises(DataError, match="no two people"):
         make(alone)
+
+
+class Timed(Watched):
+    """The same, ten seconds from moment to moment."""
+
+    def column(self, name):
+        if name == "segment_s":
+            return np.array([10.0 * int(each[1].partition(":")[2]) for each in self.seen])
+        if name in ("subject", "segment"):
+            return super().column(name)
+        raise DataError(name)
+
+
+def test_the_end_of_every_hundred_seconds_is_left_for_validation():
+    seen = everybody()
+    groups = GroupsConfig(n_segments=4, n_subjects=3, held_out_s=20)
+    settings = {"batch_size": 64, "seed": 1, "codes": CODES}
+    train, val = (
+        GroupLoader(Timed(seen), groups, shuffle=shuffle, **settings) for shuffle in (True, False)
+    )
+    met = {int(seen[row][1][2:]) for rows in train.plan(0) for row in rows}
+    assert met == set(range(20)) - {8, 9, 18, 19}
+    assert {int(seen[row][1][2:]) for rows in val.plan(0) for row in rows} == set(range(20))
+    assert groups.is_held_out(np.array([79.9, 80, 99.9, 100, np.nan])).tolist() == [0, 1, 1, 0, 0]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from biosig_cli.models.heads import AttentionHead, HeadConfig, pool
+from biosig_cli.core.errors import ConfigError
+from biosig_cli.models.heads import AttentionHead, HeadConfig, TemporalHead, pool
 
 KINDS = ("linear", "mlp", "attention")
 
@@ -67,3 +68,50 @@ def test_dropout_is_off_when_it_is_to_answer() -> None:
 def test_only_the_last_layer_of_a_rhythm_head_is_new() -> None:
     assert HeadConfig(kind="rhythm").new == ("out.*",)
     assert HeadConfig(kind="linear").new == ("*",)
+
+
+class _AsItIs(torch.nn.Module):
+    """Shows what the head would be told, without its layers."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens
+
+
+def test_a_moment_is_the_mean_time_of_tokens_weighted_by_what_they_show() -> None:
+    head = TemporalHead(width=1, hidden=1, dropout=0.0, span_s=(0.5, 2.5))
+    head.norm = head.hidden = head.out = _AsItIs()
+    # Two channels, four moments; what is far above zero passes the nonlinearity as it is.
+    shown = torch.tensor([[10.0, 12.0, 10.0, 10.0], [10.0, 10.0, 14.0, 10.0]])
+    weights = torch.softmax(torch.tensor([10.0, 11.0, 12.0, 10.0]), dim=0)
+    expected = (weights * torch.tensor([0.75, 1.25, 1.75, 2.25])).sum()
+    torch.testing.assert_close(head(shown[None, :, :, None])[0, 0], expected)
+
+
+def test_a_moment_starts_in_the_middle_and_is_found_whatever_the_montage() -> None:
+    torch.manual_seed(0)
+    config = HeadConfig.parse({"kind": "temporal", "dropout": 0.0, "span_s": [0.5, 2.5]})
+    head = config.build(3, 4, 1)
+
+    def windows(n: int, n_channels: int) -> tuple[torch.Tensor, torch.Tensor]:
+        place = torch.arange(n) % 8
+        tokens = 0.1 * torch.randn(n, n_channels, 8, 4)
+        tokens[torch.arange(n), :, place, 0] += 3.0
+        return tokens, 0.5 + 2.0 * (place + 0.5) / 8
+
+    tokens, target = windows(64, 3)
+    torch.testing.assert_close(head(tokens), torch.full((64, 1), 1.5))
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.02)
+    for _ in range(150):
+        optimizer.zero_grad()
+        functional.mse_loss(head(tokens)[:, 0], target).backward()
+        optimizer.step()
+    others, when = windows(16, 5)
+    assert (head(others)[:, 0] - when).abs().max() < 0.15
+    torch.testing.assert_close(head(others), head(others.flip(1)))
+
+
+def test_a_moment_is_one_number_within_some_time() -> None:
+    with pytest.raises(ConfigError, match="asks for 2"):
+        HeadConfig(kind="temporal").build(3, 4, 2)
+    with pytest.raises(ConfigError, match="no stretch of time"):
+        HeadConfig.parse({"span_s": [2.5, 0.5]})

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from biosig_cli.data.batch import Batch
+from biosig_cli.data.groups import GroupsConfig
 from biosig_cli.data.loader import code
 from biosig_cli.engine.draws import window_keys
 from biosig_cli.models.eeg import EegConfig
@@ -71,3 +72,20 @@ def test_features_take_a_common_course_without_collapsing():
     assert float(parts["movie_isc"]) < 0.5
     assert float(parts["spread"]) < 1.5
     assert float(parts["movie_isc_none"]) == 1
+
+
+def test_moments_that_nobody_was_trained_on_are_looked_for_among_themselves():
+    groups = GroupsConfig(held_out_s=94)  # of 0, 2, ..., 14 s, what comes from 6 s on
+    objective = ContrastiveConfig(groups=groups).build(EegConfig(width=8).build(montage_spec()))
+    batch = batch_of(shared=0.0)
+    time_s = batch.labels["segment_s"]
+    # New moments are told apart; what was trained on is all alike.
+    unit = torch.eye(N_MOMENTS)[(time_s // 2).long()]
+    unit[time_s < 6] = torch.eye(N_MOMENTS)[0]
+    outputs = {f"con_{name}": batch.codes[name] for name in ("subject", "segment", "movie")}
+    figures = objective.score(outputs | {"con_embedding": unit, "con_time_s": time_s})
+    assert figures["retrieval_new"] == 1
+    assert figures["retrieval_new_chance"] == pytest.approx(1 / 5)
+    assert figures["retrieval"] == pytest.approx(6 / 8)
+    assert figures["retrieval_chance"] == pytest.approx(1 / 8)
+    assert set(objective.config.also) == set(figures)

@@ -1,14 +1,17 @@
 """EEG from files to stores, by the shipped recipes, as their users do it."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy import signal
 
+from biosig_cli.catalog import open_source
 from biosig_cli.core.config import load_config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.store import open_npz, open_split
 from biosig_cli.services.build_windows import BuildWindowsConfig, build_windows
 from biosig_cli.services.prepare_splits import PrepareSplitsConfig, prepare_splits
@@ -214,3 +217,48 @@ def test_mne_is_asked_for_where_it_is_missing(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match="mne, which is not installed") as error:
         prepare_splits(config, QUIET)
     assert "biosig[eeg]" in error.value.hint
+
+
+def test_reaction_times_of_a_real_person_go_with_their_windows(real_data, tmp_path):
+    for name in ("s1", "s2", "s3"):  # one of each split
+        for ending in ("set", "fdt"):
+            there = real_data / "eeglab" / f"eeglab_data.{ending}"
+            here = tmp_path / "in" / (f"{name}.set" if ending == "set" else there.name)
+            here.parent.mkdir(exist_ok=True)
+            here.write_bytes(there.read_bytes())
+    segment = (
+        "{name: square, anchor: [square], from_s: -0.2, to_s: 0.8, trial: [square], "
+        "delays: {reaction_time: [rt]}}"
+    )
+    _, result = chain(
+        tmp_path,
+        "eeg",
+        tmp_path / "in",
+        split=["dataset={'subject': '(s[0-9])'}"],
+        settings=[
+            "dataset={'subject': '(s[0-9])'}",
+            "channels.EEG.electrodes=[Fz,Cz,Pz,Oz]",
+            f"windows.segments=[{segment}]",
+            "windows.duration_s=1.0",
+            "windows.n_samples=100",
+            "windows.step_s=1.0",
+        ],
+    )
+    store = open_split(result.outdir, "train")
+    delays = store.column("label_reaction_time")
+    oz = {"Oz": ChannelConfig(kind="eeg", unit="uV", tracks=("Oz",))}
+    events = open_source(str(real_data / "eeglab")).read("eeglab_data", oz).events
+    squares = np.array([event.onset_s for event in events if event.name == "square"])
+    presses = np.array([event.onset_s for event in events if event.name == "rt"])
+    assert store.column("start_s") == pytest.approx(squares - 0.2, abs=0.005)
+    first = [presses[(presses >= a) & (presses < b)][:1] for a, b in pairwise([*squares, np.inf])]
+    expected = [
+        each[0] - a if len(each) else np.nan for each, a in zip(first, squares, strict=True)
+    ]
+    assert delays == pytest.approx(expected, abs=1e-4, nan_ok=True)
+    known = delays[np.isfinite(delays)]
+    assert len(known) == 74
+    assert np.median(known) == pytest.approx(0.406, abs=0.002)
+    assert (known.min(), known.max()) == pytest.approx((0.33, 0.73), abs=0.01)
+    facts = store.manifest["labels"]["reaction_time"]
+    assert (facts["unit"], facts["known"]) == ("s", 74)

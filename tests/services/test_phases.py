@@ -112,6 +112,24 @@ def test_an_objective_that_was_asked_before_goes_on_with_what_it_learned(
     torch.testing.assert_close(before, after, atol=1e-6, rtol=0)
 
 
+def test_what_is_not_asked_again_is_dropped_and_said(
+    finished: Path, windows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    single = settings(windows, tmp_path / "run") | {
+        "phases": {},
+        "plan": {"epochs": 1, "batch_size": 64, "warmup_epochs": 0},
+        "objectives": {"rhythm": {}},
+        "model": SMALL | {"init_from": str(finished / "1_masked")},
+    }
+    pretrain(PretrainConfig.parse(single), Reporter())
+    (said,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("not asked again"))
+    assert said.split()[3] == "masked"
+    kept = {
+        name.partition(".")[0] for name in load_checkpoint(tmp_path / "run")["decoder_state_dict"]
+    }
+    assert kept == {"rhythm"}
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     finished: Path, windows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,3 +154,27 @@ def test_embeddings_must_be_finite_and_one_for_each_window(asked):
     features.values[3, 1] = np.nan
     with pytest.raises(DataError, match="1 of 160 embeddings are not finite"):
         probe("linear", features.values, examples, fold, n_classes=2, name="x")
+
+
+def test_of_values_age_answers_alone_too():
+    age = np.repeat([20.0, 40, 60, 80], 3)
+    known = examples_of(age / 10, np.repeat(list("abcd"), 3), age=age, sex=age > 50)
+    fold = Fold(np.arange(6), np.arange(6, 9), np.arange(9, 12))
+    features = features_of({"PPG_a": np.zeros(12)}, (PPG,))
+    answers, _ = baselines(known, fold, features, n_classes=None)
+    assert [answer.name for answer in answers[:3]] == ["mean", "age", "age and sex"]
+    assert answers[1].score == pytest.approx(8.0, abs=1.0)
+
+
+def test_a_trial_is_answered_by_the_one_before_it_in_the_same_recording():
+    subject = list("aabbbb")
+    record = ["a1", "a1", "b2", "b1", "b1", "b2"]
+    examples = examples_of([1, 3, 5, 6, 7, 8.0], subject, record)
+    fold = Fold(np.array([0, 1]), np.arange(0), np.array([5, 4, 3, 2]))
+    features = features_of({"PPG_a": np.zeros(6)}, (PPG,))
+    asked = {"n_classes": None, "is_of_trials": True}
+    answers = {each.name: each for each in baselines(examples, fold, features, **asked)[0]}
+    # The mean of what is known, 2, where there was none before.
+    assert answers["previous trial"].score.tolist() == [5, 6, 2, 2]
+    names = {each.name for each in baselines(examples, fold, features, n_classes=None)[0]}
+    assert "previous trial" not in names

@@ -56,3 +56,14 @@ def test_errors_are_scored_in_the_unit_of_the_label() -> None:
 def test_correlation_is_the_only_figure_of_which_more_is_better() -> None:
     assert RegressionConfig().monitored == ("mae", False)
     assert RegressionConfig(monitor="r").monitored == ("r", True)
+
+
+def test_a_head_that_says_when_answers_in_the_unit_of_the_label() -> None:
+    task = RegressionConfig.parse({"head": {"kind": "temporal"}}).settle(LABELS, {"unit": "s"})
+    assert (task.center, task.scale, task.unit) == (0.0, 1.0, "s")
+    assert task.answers(torch.tensor([[1.25]])).tolist() == [1.25]
+
+
+def test_the_mean_scores_a_normalized_error_of_one() -> None:
+    assert RegressionConfig().score(LABELS, np.full(2, 70.0))["nrmse"] == pytest.approx(1.0)
+    assert RegressionConfig(monitor="nrmse").monitored == ("nrmse", False)
