@@ -10,6 +10,7 @@ from typer import Option
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate
 from biosig_cli.commands.runs import runs
+from biosig_cli.commands.taking import embed, predict
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -45,7 +46,13 @@ def biosig(
     """
 
 
-for command in (prepare_splits, build_windows, pretrain, inflate, finetune, evaluate, audit, smoke):
+COMMANDS = (
+    *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
+    *(embed, predict, audit, smoke),
+)
+"""In the order of the work."""
+
+for command in COMMANDS:
     app.command()(command)
 app.add_typer(runs)
 

@@ -86,6 +86,10 @@ class SegmentTable:
         """Return the ids of the segments, as the table writes them, numbers in numeric order."""
         return sorted(self._row_of, key=natural_key)
 
+    def record_at(self, path: Path) -> str | None:
+        """Return None: which segment an array is, the table says by its folder."""
+        return None
+
     def electrodes(self) -> tuple[str, ...]:
         """Return no electrodes: segments are not of EEG."""
         return ()
