@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from biosig_cli.commands.checking import configs
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate
 from biosig_cli.commands.runs import runs
@@ -55,6 +56,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(runs)
+app.add_typer(configs)
 
 
 def run(arguments: Sequence[str]) -> int:
