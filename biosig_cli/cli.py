@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
-from biosig_cli.commands.checking import configs
+from biosig_cli.commands.checking import configs, doctor
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate
 from biosig_cli.commands.runs import runs
@@ -49,7 +49,7 @@ def biosig(
 
 COMMANDS = (
     *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
-    *(embed, predict, audit, smoke),
+    *(embed, predict, audit, smoke, doctor),
 )
 """In the order of the work."""
 

@@ -94,3 +94,28 @@ def diff(file: File, other: File) -> None:
     from biosig_cli.services.configs import diff_configs
 
     diff_configs(file, other, Reporter())
+
+
+def doctor(
+    models: Annotated[
+        bool, Option("--models", help="Build each family of models and take one step.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Look whether this machine is fit for the work, and say what to do where it is not.
+
+    Example: `biosig doctor`
+
+    Example: `biosig doctor --models`
+    """
+    from biosig_cli.core.progress import Reporter
+    from biosig_cli.services.doctor import doctor
+
+    if models and as_json:
+        raise typer.BadParameter("--json is of the machine alone: leave --models out")
+    reporter = Reporter()
+    doctor(reporter, as_json=as_json)
+    if models:
+        from biosig_cli.services.doctor_models import try_models
+
+        try_models(reporter)
