@@ -1,5 +1,6 @@
 """Every kind of thing that a config or a flag may name, on one page."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,35 @@ def open_source(
         f"`columns`; found {_contents(folder)}",
         hint=f"describe CSV, Parquet or npz files in a {DATASET_FILE}, or give another "
         "--source FOLDER",
+    )
+
+
+def open_recording(file: Path, dataset: DatasetConfig | None = None) -> tuple[Source, str]:
+    """Open the folder that a recording's file is in, and say which of its records it is.
+
+    Args:
+        file: One of a recording's files.
+        dataset: What is known of the folder; otherwise a `dataset.yaml` in it is asked.
+
+    Raises:
+        DataError: If it is no recording of a known kind.
+    """
+    # A file of BIDS is described by others, up to the root of its data set.
+    root = next((p for p in file.parents if (p / "dataset_description.json").is_file()), None)
+    folder = root or file.parent
+    if dataset is None and (folder / DATASET_FILE).is_file():
+        dataset = read_dataset(read_file(folder / DATASET_FILE), folder / DATASET_FILE)
+    sources: Iterable[Source] = (kind(folder, dataset) for kind in FOLDERS if kind.is_in(folder))
+    if dataset is not None and dataset.describes_files:
+        sources = [CsvFolder(folder, dataset)]
+    for source in sources:
+        record = source.record_at(file)
+        if record is not None:
+            return source, record
+    raise DataError(
+        f"{file} is no recording of a known kind: looked for "
+        f"{'; '.join(kind.looks_for for kind in FOLDERS)}",
+        hint="give the folder, or describe CSV, Parquet or npz files in a dataset.yaml beside it",
     )
 
 

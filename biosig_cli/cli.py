@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Option
 
+from biosig_cli.commands.checking import configs, doctor
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate, submission
 from biosig_cli.commands.runs import runs
+from biosig_cli.commands.taking import embed, predict
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -47,11 +49,14 @@ def biosig(
 
 COMMANDS = (
     *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
-    *(audit, smoke, submission),
+    *(embed, predict, submission, audit, smoke, doctor),
 )
+"""In the order of the work."""
+
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(runs)
+app.add_typer(configs)
 
 
 def run(arguments: Sequence[str]) -> int:

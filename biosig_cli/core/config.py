@@ -24,6 +24,8 @@ COMMANDS = (
     "evaluate",
     "audit",
     "smoke",
+    "embed",
+    "predict",
 )
 C = TypeVar("C", bound="Config")
 

@@ -138,12 +138,13 @@ class _Channel:
             clean = self._filter(values, samples, self.grid.sampling_hz)
             place = slice(first, first + len(values))
             filtered[place], unfiltered[place] = clean, values
-            if self.config.kind in BEAT_FINDERS:
-                found = BEAT_FINDERS[self.config.kind](clean, self.grid.sampling_hz)
-                beats.append(found + first)
             if target is not None:
                 target[place] = self._twin(track, segment, start_index, values)
                 noise += self._noise(track, samples, values, first)
+            del values  # of a day it is 90 MB
+            if self.config.kind in BEAT_FINDERS:
+                found = BEAT_FINDERS[self.config.kind](clean, self.grid.sampling_hz)
+                beats.append(found + first)
         return Gridded(filtered, unfiltered, np.concatenate(beats), target, tuple(noise))
 
     def _layout(self, track: Track) -> tuple[list[slice], int, int]:

@@ -124,13 +124,13 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
     return RecordWindows(
         record=record.id,
         subject=subject,
-        data=_stored(filtered, center, scale, recipe),
+        data=as_stored(filtered, center, scale, recipe),
         columns=columns,
         dropped_columns=dropped,
         n_cut=len(kept) + sum(cut.no_room.values()),
         dropped={str(reason): int(n) for reason, n in zip(reasons, counts, strict=True)}
         | cut.no_room,
-        target=None if cut.target is None else _stored(cut.target[kept], center, scale, recipe),
+        target=None if cut.target is None else as_stored(cut.target[kept], center, scale, recipe),
     )
 
 
@@ -227,7 +227,7 @@ def _noise_columns(
     return columns
 
 
-def _stored(
+def as_stored(
     windows: NDArray[np.float32], center: Floats, scale: Floats, recipe: WindowRecipe
 ) -> Float16s:
     """Return windows as a store holds them.

@@ -19,6 +19,7 @@ from biosig_cli.engine.train import Training
 from biosig_cli.models.kinds import AnyModel
 from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.services.audit import check_before_scoring
+from biosig_cli.services.carried_recipe import recipe_of
 from biosig_cli.services.finetune_folds import (
     FoldPlan,
     cross_validate,
@@ -206,6 +207,7 @@ def prepare(
     content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
     folds = plan_folds(config, stores) if config.folds else None
     said = model.describe(config, past) | {"data": data, "splits": subjects_by_split(stores)}
+    said |= {"recipe": recipe_of([stores["train"]])}
     run = make_run("finetune", config, place, reporter=reporter, describe=said)
     training = make_training(config, model, stores, run)
     return Ready(config, training, content, model, parent, folds, windows.splits)

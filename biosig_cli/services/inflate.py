@@ -87,6 +87,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "parent": {"source": str(config.checkpoint), "sha256": report["sha256"]},
         # Nothing was trained here: it was shown what its parent was shown.
         "data": content.get("data", {}),
+        "recipe": inflated_recipe(content.get("recipe"), inflation),
         "lineage": list(content.get("lineage", ())),
     }
     config.output.mkdir(parents=True, exist_ok=True)
@@ -132,6 +133,17 @@ def inflated_spec(spec: SignalSpec, inflation: Inflation) -> SignalSpec:
             known = spec.channels[spec.names.index(origin.known)]
             channels.append(known.model_copy(update={"name": origin.channel}))
     return spec.model_copy(update={"channels": tuple(channels)})
+
+
+def inflated_recipe(
+    recipe: Mapping[str, Any] | None, inflation: Inflation
+) -> dict[str, Any] | None:
+    """Return how the windows are made; None where a channel is new, as nothing says how it is."""
+    known = {origin.channel: origin.known for origin in inflation.origins}
+    if recipe is None or None in known.values():
+        return None
+    channels = {new: recipe["channels"][old] for new, old in known.items()}
+    return dict(recipe) | {"channels": channels}
 
 
 def dropped_head(content: Mapping[str, Any]) -> list[TensorFate]:

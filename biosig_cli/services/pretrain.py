@@ -13,6 +13,7 @@ from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.state import TrainResult
 from biosig_cli.engine.train import Training
 from biosig_cli.objectives.base import ObjectiveConfig
+from biosig_cli.services.carried_recipe import recipe_of
 from biosig_cli.services.mixed_windows import announce_stores, describe_stores, mix, open_stores
 from biosig_cli.services.phase_probe import watch
 from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
@@ -161,7 +162,8 @@ def prepare(
     trainable = build(config, stores, weights, reporter)
     data = describe_stores(stores)
     content = unfinished(config, data, reporter, anyway=anyway) if resume or anyway else None
-    said = describe(config, trainable.encoder, weights) | {"data": data}
+    said = describe(config, trainable.encoder, weights)
+    said |= {"data": data, "recipe": recipe_of(stores["train"])}
     run = make_run("pretrain", config, place, of=of, reporter=reporter, describe=said)
     train, val = (
         mix(config, config.windows, stores, split, place.device, objectives=config.objectives)

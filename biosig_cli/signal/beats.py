@@ -45,7 +45,7 @@ def ecg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
     """
     if len(samples) < SHORTEST_ECG_S * sampling_hz or _is_flat(samples):
         return np.empty(0, np.int64)
-    found = detect_heartbeats(samples.astype(np.float64), sampling_hz)
+    found = detect_heartbeats(samples.astype(np.float64, copy=False), sampling_hz)
     return np.asarray(found, dtype=np.int64)
 
 
@@ -72,25 +72,34 @@ def ppg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
     band = (low_hz, min(high_hz, 0.45 * sampling_hz))
     sos = signal.butter(2, band, "bandpass", output="sos", fs=sampling_hz)
     padding = min(len(samples) - 1, int(3 * sampling_hz))
-    pulse = signal.sosfiltfilt(sos, samples.astype(np.float64), padlen=padding)
+    exact = samples.astype(np.float64, copy=False)
+    pulse = np.ascontiguousarray(signal.sosfiltfilt(sos, exact, padlen=padding))
     span = int(LOCAL_S * sampling_hz)
-    spread = np.sqrt(np.maximum(ndimage.uniform_filter1d(pulse**2, span, mode="reflect"), 0))
+    # In place: a day of PPG is 90 MB, and this is what takes the most memory of all.
+    limit = ndimage.uniform_filter1d(pulse**2, span, mode="reflect")
+    np.sqrt(np.maximum(limit, 0, out=limit), out=limit)
+    limit *= PROMINENCE
+    limit += np.finfo(np.float64).tiny
     peaks, _ = signal.find_peaks(
         pulse,
         distance=max(1, int(SHORTEST_INTERVAL_S * sampling_hz)),
-        prominence=PROMINENCE * spread + np.finfo(np.float64).tiny,
+        prominence=limit,
         wlen=int(2 * sampling_hz) | 1,
     )
+    del limit
     peaks = np.asarray(peaks, dtype=np.int64)
-    systolic = peaks[_is_systolic(pulse, sampling_hz)[peaks]]
+    systolic = peaks[_is_systolic(pulse, peaks, sampling_hz)]
     return _without_dicrotic(samples, peaks, systolic, sampling_hz)
 
 
-def _is_systolic(pulse: NDArray[np.floating], sampling_hz: float) -> NDArray[np.bool_]:
-    """Return (T,) where the power of a pulse is that of a systolic wave."""
-    power = np.maximum(pulse, 0) ** 2
+def _is_systolic(
+    pulse: NDArray[np.float64], peaks: Indices, sampling_hz: float
+) -> NDArray[np.bool_]:
+    """Return at which peaks the power of a pulse is that of a systolic wave; `pulse` is lost."""
+    power = np.maximum(pulse, 0, out=pulse)
+    power *= power
     short, long = (
-        ndimage.uniform_filter1d(power, max(1, round(span_s * sampling_hz)) | 1)
+        ndimage.uniform_filter1d(power, max(1, round(span_s * sampling_hz)) | 1)[peaks]
         for span_s in (SYSTOLE_S, BEAT_S)
     )
     return np.asarray(short > long + OFFSET * power.mean())

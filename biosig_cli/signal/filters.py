@@ -17,6 +17,8 @@ from biosig_cli.core.errors import SignalError
 Sos = NDArray[np.float64]
 """(n_sections, 6) second-order sections, which stay stable where one long polynomial would not."""
 
+BLOCK = 1 << 20
+"""Samples that are filtered at a time."""
 SETTLE_PERIODS = 3.0
 """Periods of the slowest edge after which the filter has forgotten how the signal began."""
 
@@ -130,13 +132,33 @@ def zero_phase(
             hint="filter each segment between the gaps by itself",
         )
     padding = min(max(int(np.ceil(settle_s * sampling_hz)), shortest), n_samples - 1)
-    exact = samples.astype(np.float64)
+    exact = samples.astype(np.float64, copy=False)
     moving = _without_line(exact)
     # What any such filter makes of an endless line is that line times its gain at 0 Hz.
     gain = float(np.prod(sos[:, :3].sum(axis=1) / sos[:, 3:].sum(axis=1))) ** 2
-    filtered = signal.sosfiltfilt(sos, moving, padtype="even", padlen=padding)
-    filtered += gain * (exact - moving)
+    filtered = _there_and_back(sos, moving, padding)
+    line = np.subtract(exact, moving, out=moving)
+    line *= gain
+    filtered += line
     return np.asarray(filtered, dtype=np.result_type(samples.dtype, np.float32))
+
+
+def _there_and_back(sos: Sos, samples: NDArray[np.float64], padding: int) -> NDArray[np.float64]:
+    """Return what `sosfiltfilt` makes of samples with even padding, in blocks where they are long.
+
+    The filter's state goes on from block to block, so each value is the same; `sosfiltfilt` itself
+    holds four copies of a signal, which for a day of two channels is most of what there is.
+    """
+    if samples.ndim > 1 or len(samples) <= BLOCK:
+        return np.asarray(signal.sosfiltfilt(sos, samples, padtype="even", padlen=padding))
+    there = np.pad(samples, padding, mode="reflect")
+    settled = signal.sosfilt_zi(sos)
+    for way in (there, there[::-1]):
+        state = settled * way[0]
+        for start in range(0, len(way), BLOCK):
+            block = slice(start, start + BLOCK)
+            way[block], state = signal.sosfilt(sos, way[block], zi=state)
+    return there[padding:-padding]
 
 
 def _without_line(samples: NDArray[np.float64]) -> NDArray[np.float64]:

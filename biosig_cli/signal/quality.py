@@ -92,6 +92,10 @@ class QualityConfig(Config):
     recording, such as its reference, are not asked."""
 
 
+BLOCK = 1024
+"""Windows that are measured at a time."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """One question put to every window: is its figure beyond the limit?"""
@@ -167,19 +171,26 @@ def judge(
     config = config or QualityConfig()
     _check(filtered, unfiltered, spec, starts, beats)
     lacking = missing(filtered) | missing(unfiltered)
-    filtered = np.nan_to_num(filtered, nan=0.0, posinf=0.0, neginf=0.0)
-    unfiltered = np.nan_to_num(unfiltered, nan=0.0, posinf=0.0, neginf=0.0)
+    if lacking.any():
+        filtered = np.nan_to_num(filtered, nan=0.0, posinf=0.0, neginf=0.0)
+        unfiltered = np.nan_to_num(unfiltered, nan=0.0, posinf=0.0, neginf=0.0)
     values: dict[str, Values] = {}
     for position, channel in enumerate(spec.channels):
-        figures = _figures(
-            filtered[:, position],
-            unfiltered[:, position],
-            channel.kind,
-            spec.sampling_hz,
-            starts,
-            beats.get(channel.name, np.empty(0, np.int64)),
-        )
-        for name, figure in figures.items():
+        found = beats.get(channel.name, np.empty(0, np.int64))
+        # The spectra of a day's windows at once would be half a gigabyte.
+        blocks = [
+            _figures(
+                filtered[at : at + BLOCK, position],
+                unfiltered[at : at + BLOCK, position],
+                channel.kind,
+                spec.sampling_hz,
+                starts[at : at + BLOCK],
+                found,
+            )
+            for at in range(0, max(1, len(filtered)), BLOCK)
+        ]
+        for name in blocks[0]:
+            figure = np.concatenate([block[name] for block in blocks])
             values[f"{channel.name}_{name}"] = np.where(lacking[:, position], np.nan, figure)
     values |= _bad_channels(unfiltered, lacking, spec, config, constant)
     values |= _rate_difference(values, spec)

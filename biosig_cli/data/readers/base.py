@@ -69,6 +69,9 @@ class Source(Protocol):
             tell: Is told now and then, in words, how far it has come.
         """
 
+    def record_at(self, path: Path) -> str | None:
+        """Return the id of the record that a file belongs to; None where it belongs to none."""
+
     def electrodes(self) -> tuple[str, ...]:
         """Return the electrodes that its EEG recordings have; none where it has no EEG."""
 
@@ -118,6 +121,16 @@ class RecordFolder(Local):
         """
         return self._finder.find(self.ids())
 
+    def record_at(self, path: Path) -> str | None:
+        """Return the id of the record that a file belongs to; None where it belongs to none."""
+        wanted = path.resolve()
+        for record_id, file in self._files.items():
+            at = file.resolve()
+            # A record may be a folder, or files that differ in their ending alone.
+            if at in (wanted, wanted.parent) or _bare(at) == _bare(wanted):
+                return record_id
+        return None
+
 
 def read_with_targets(
     source: Source,
@@ -142,6 +155,10 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     parts = re.split(r"([0-9]+)", text)
     numbers = [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
     return (*numbers, (-1, 0, text))
+
+
+def _bare(path: Path) -> Path:
+    return path.with_suffix("")
 
 
 def file_fingerprint(*paths: Path) -> str:

@@ -87,6 +87,10 @@ class SegmentTable(Local):
         """Return the ids of the segments, as the table writes them, numbers in numeric order."""
         return sorted(self._row_of, key=natural_key)
 
+    def record_at(self, path: Path) -> str | None:
+        """Return None: which segment an array is, the table says by its folder."""
+        return None
+
     def subjects(self) -> dict[str, str]:
         """Return the subject of each segment.
 

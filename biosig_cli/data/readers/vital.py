@@ -55,6 +55,9 @@ ATTRIBUTES = {
     "sex": LabelConfig(table="cases.csv", record="caseid", column="sex", values={"F": 0, "M": 1}),
 }
 
+BLOCK = 1 << 20
+"""Samples that are brought into their unit at a time."""
+
 MAX_SPAN_S = 7 * 24 * 3600
 """A longer recording has a broken time stamp, and would fill the memory with gaps."""
 
@@ -179,10 +182,15 @@ def _wave(path: Path, name: str, track: Any) -> _Wave:
 def _values(stored: NDArray[Any], track: Any) -> NDArray[np.float32]:
     """Return samples in the track's unit; where an integer stands for a gap, NaN."""
     missing = MISSING[track.fmt]
-    values = np.asarray(stored, np.float64)
-    if missing is not None:
-        values = np.where(stored == missing, np.nan, values * (track.gain or 1.0) + track.offset)
-    return values.astype(np.float32)
+    if missing is None:
+        return np.asarray(stored, np.float32)
+    values = np.empty(len(stored), np.float32)
+    # A packed file has a day in one packet, which would be 350 MB several times over.
+    for start in range(0, len(stored), BLOCK):
+        block = stored[start : start + BLOCK]
+        exact = np.asarray(block, np.float64) * (track.gain or 1.0) + track.offset
+        values[start : start + BLOCK] = np.where(block == missing, np.nan, exact)
+    return values
 
 
 def check_file(path: Path) -> float:
