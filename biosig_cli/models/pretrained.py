@@ -72,6 +72,8 @@ class Trained:
     lineage: tuple[Mapping[str, Any], ...] = ()
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
     """What the objectives owned; empty for a run that had none."""
+    told: tuple[str, ...] = ()
+    """Labels that it was told of the people it was pretrained with."""
 
     def load_into(self, encoder: Encoder) -> LoadReport:
         """Fill `encoder`, which has the same channels, or takes any.
@@ -140,7 +142,16 @@ def read_trained(path: Path, source: str) -> Trained:
         sha256=digest,
         lineage=lineage(content, source, digest),
         decoder=content.get("decoder_state_dict", {}),
+        told=told_of_people(content),
     )
+
+
+def told_of_people(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the labels that an encoder was told of the people it was pretrained with."""
+    objectives = content.get("config", {}).get("objectives") or {}
+    auxiliary = objectives.get("auxiliary") or {"heads": {}, "weight": 0}
+    heads = auxiliary["heads"] if auxiliary["weight"] else {}
+    return tuple(head.get("column") or name for name, head in heads.items())
 
 
 def read_released(folder: Path, source: str) -> Released:

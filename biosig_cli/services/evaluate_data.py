@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.store import WindowStore
+from biosig_cli.models.pretrained import told_of_people
 from biosig_cli.services.audit import check_before_scoring, trained_by
 from biosig_cli.services.evaluate_models import Candidate
 from biosig_cli.services.task_windows import open_for_scoring, open_task_windows
@@ -142,6 +143,12 @@ def open_labelled(
     }
     before = first.past[:-1] if first.head is not None else first.past
     notices += seen_before(before, parts) if is_own else []
+    notices += [
+        f"{model.name} was told {task.label} of the people it was pretrained with "
+        "(objectives.auxiliary): left out in turn, their answers are no news to it"
+        for model in models
+        if task.label in told_of_people(model.content)
+    ]
     return Labelled(data_dir, config.split, stores, parts, task, is_own, notices)
 
 

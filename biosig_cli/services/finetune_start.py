@@ -61,6 +61,12 @@ def load_parent(
             f"{encoder.spec.sampling_hz:g} Hz",
             hint="build the windows with its sampling rate",
         )
+    if config.task.label in parent.told:
+        reporter.warn(
+            f"{parent.source} was told {config.task.label} of the people it was pretrained with "
+            "(objectives.auxiliary): scores are of new people only where none of these is tested, "
+            "and no measure of what signals alone teach"
+        )
     if encoder.any_montage:
         load_weights(encoder, parent.encoder, source=parent.source)
         return f"{len(parent.encoder)} tensors copied; channels are known by where they sit"

@@ -44,6 +44,16 @@ def test_a_run_of_any_family_is_found_and_fills_another(tmp_path: Path, model: M
     assert all(torch.equal(tensor, saved[name]) for name, tensor in encoder.state_dict().items())
 
 
+def test_what_an_encoder_was_told_of_people_is_known(tmp_path: Path) -> None:
+    heads = {"age": {"column": None}, "score": {"column": "p_factor"}}
+    for weight, told in ((0.1, ("age", "p_factor")), (0.0, ())):
+        objectives = {"auxiliary": {"weight": weight, "heads": heads}, "masked": None}
+        content = {"config": {"objectives": objectives}}
+        assert pretrained.told_of_people(content) == told
+    assert pretrained.told_of_people({}) == ()
+    assert find_weights(str(write(tmp_path / "run", TTM))).told == ()
+
+
 def test_a_family_that_is_not_known_is_refused(tmp_path: Path) -> None:
     run = write(tmp_path / "run", TTM, kind="seer")
     with pytest.raises(
