@@ -81,8 +81,10 @@ def ppg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
         prominence=(None, None),
         wlen=int(2 * sampling_hz) | 1,
     )
-    # Afterwards, and at peaks alone: of a day, each array of all samples is 90 MB.
-    power = ndimage.uniform_filter1d(pulse**2, span, mode="reflect")[peaks]
+    # Afterwards, in place, and kept at peaks alone: of a day, an array of all samples is 90 MB.
+    power = pulse**2
+    ndimage.uniform_filter1d(power, span, mode="reflect", output=power)
+    power = power[peaks]
     limit = PROMINENCE * np.sqrt(np.maximum(power, 0)) + np.finfo(np.float64).tiny
     peaks = np.asarray(peaks[found["prominences"] >= limit], dtype=np.int64)
     systolic = peaks[_is_systolic(pulse, peaks, sampling_hz)]
