@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biosig_cli.data.record import Record
-from biosig_cli.data.windows import CutWindows, Float16s, WindowRecipe, as_stored, cut_and_judge
+from biosig_cli.data.windows import CutWindows, WindowRecipe, as_stored, cut_and_judge
 from biosig_cli.signal.normalize import Floats, center_and_scale
 
 PART = 4096
@@ -18,7 +18,7 @@ PART = 4096
 class FlaggedWindows:
     """N windows, whether or not a store would hold them."""
 
-    data: Float16s
+    data: NDArray[np.floating]
     """(N, C, T) as a store holds them: normalized, rounded."""
     record: NDArray[np.str_]
     subject: NDArray[np.str_]
@@ -55,14 +55,15 @@ def flag_record(record: Record, recipe: WindowRecipe) -> FlaggedWindows:
     which a channel lacks samples are left out: there is nothing to be asked about.
 
     Args:
-        record: The recording, with every channel of the recipe.
+        record: The recording, with every channel of the recipe; it is given up, as a day of two
+            channels takes 350 MB.
         recipe: Channels, filters, length and thresholds.
 
     Raises:
         DataError: If a channel has no stretch as long as a window, or the channels never overlap.
         SignalError: If a rate or a filter makes no sense.
     """
-    cut = cut_and_judge(record, recipe)
+    cut = cut_and_judge(record, recipe, give_up=True)
     whole = np.isfinite(cut.filtered).all(axis=(1, 2))
     filtered, usable = cut.filtered[whole], cut.verdicts.kept[whole]
     center, scale = _center_and_scale(cut, filtered, usable, recipe)

@@ -77,6 +77,8 @@ def to_grid(
     channels: Mapping[str, ChannelConfig],
     grid: Grid,
     denoise: Mapping[str, DenoiseConfig],
+    *,
+    give_up: bool = False,
 ) -> dict[str, Gridded]:
     """Return every channel of a record on its grid.
 
@@ -86,14 +88,17 @@ def to_grid(
         grid: The clock.
         denoise: How the twin of a channel is made, of those that have one to be made; a track of
             the record's `targets` is taken instead where there is one.
+        give_up: Take each track out of the record, so that its memory is free when it is done.
 
     Raises:
         DataError: If a channel has no stretch as long as a window.
         SignalError: If a rate or a filter makes no sense, or a stretch is too short to denoise.
     """
+    tracks = record.tracks
+    take = tracks.pop if give_up and isinstance(tracks, dict) else tracks.__getitem__
     return {
         name: _Channel(name, channel, grid, denoise.get(name), record.targets.get(name)).of(
-            record.tracks[name]
+            take(name)
         )
         for name, channel in channels.items()
     }

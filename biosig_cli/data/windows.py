@@ -134,11 +134,14 @@ def cut_record(record: Record, recipe: WindowRecipe, *, subject: str) -> RecordW
     )
 
 
-def cut_and_judge(record: Record, recipe: WindowRecipe) -> CutWindows:
-    """Return every window of a record with its verdict; arguments and errors as `cut_record`."""
+def cut_and_judge(record: Record, recipe: WindowRecipe, *, give_up: bool = False) -> CutWindows:
+    """Return every window of a record with its verdict; arguments and errors as `cut_record`.
+
+    With `give_up`, the record is of no use afterwards: each of its tracks is let go when it is cut.
+    """
     windows = recipe.windows
     grid = Grid(origin_s(record), windows.sampling_hz, windows.duration_s, windows.pad_s)
-    channels = to_grid(record, recipe.channels, grid, recipe.denoise)
+    channels = to_grid(record, recipe.channels, grid, recipe.denoise, give_up=give_up)
     where = placement(record, channels, windows, grid.origin_s)
     starts = where.starts
     filtered = _cut([each.filtered for each in channels.values()], starts, windows.n_samples)

@@ -15,7 +15,6 @@ from biosig_cli.catalog import load_encoder
 from biosig_cli.core.progress import Advance, Reporter
 from biosig_cli.core.runtime import Machine, choose_device
 from biosig_cli.data.flagged import FlaggedWindows
-from biosig_cli.data.windows import Float16s
 from biosig_cli.engine.checkpoint import find_checkpoint, load_checkpoint
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.heads import pool
@@ -124,12 +123,12 @@ def _whole(tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def ask_windows(
-    ask: Callable[[Tensor], Tensor], data: Float16s, *, batch_size: int, device: str
+    ask: Callable[[Tensor], Tensor], data: NDArray[np.floating], *, batch_size: int, device: str
 ) -> Values:
     """Return what a model says of each of the windows (N, C, T), some at a time, (N, ...)."""
     answers = []
     for start in range(0, len(data), batch_size):
-        signal = torch.from_numpy(data[start : start + batch_size].astype(np.float32))
+        signal = torch.from_numpy(data[start : start + batch_size].astype(np.float32, copy=False))
         answers.append(ask(signal.to(device)).float().cpu().numpy())
     return np.concatenate(answers)
 

@@ -184,7 +184,7 @@ class _GivenStore:
         for first in range(0, len(store), READ_ROWS):
             rows = np.arange(first, min(first + READ_ROWS, len(store)))
             windows = FlaggedWindows(
-                data=store.read(rows).astype(np.float16),
+                data=store.read(rows),
                 start_s=start_s[rows],
                 usable=np.ones(len(rows), np.bool_),
                 flags=joined({name: each[rows] for name, each in broken.items()})

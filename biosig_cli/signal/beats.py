@@ -75,19 +75,18 @@ def ppg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
     exact = samples.astype(np.float64, copy=False)
     pulse = np.ascontiguousarray(signal.sosfiltfilt(sos, exact, padlen=padding))
     span = int(LOCAL_S * sampling_hz)
-    # In place: a day of PPG is 90 MB, and this is what takes the most memory of all.
-    limit = ndimage.uniform_filter1d(pulse**2, span, mode="reflect")
-    np.sqrt(np.maximum(limit, 0, out=limit), out=limit)
-    limit *= PROMINENCE
-    limit += np.finfo(np.float64).tiny
-    peaks, _ = signal.find_peaks(
+    peaks, found = signal.find_peaks(
         pulse,
         distance=max(1, int(SHORTEST_INTERVAL_S * sampling_hz)),
-        prominence=limit,
+        prominence=(None, None),
         wlen=int(2 * sampling_hz) | 1,
     )
-    del limit
-    peaks = np.asarray(peaks, dtype=np.int64)
+    # Afterwards, in place, and kept at peaks alone: of a day, an array of all samples is 90 MB.
+    power = pulse**2
+    ndimage.uniform_filter1d(power, span, mode="reflect", output=power)
+    power = power[peaks]
+    limit = PROMINENCE * np.sqrt(np.maximum(power, 0)) + np.finfo(np.float64).tiny
+    peaks = np.asarray(peaks[found["prominences"] >= limit], dtype=np.int64)
     systolic = peaks[_is_systolic(pulse, peaks, sampling_hz)]
     return _without_dicrotic(samples, peaks, systolic, sampling_hz)
 
