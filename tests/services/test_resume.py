@@ -81,6 +81,9 @@ def test_torchrun_gives_what_one_process_gives(windows: Path, tmp_path: Path) ->
     two = [sys.executable, *TORCHRUN, *line(windows, tmp_path / "two", *settings)]
     subprocess.run(one, check=True, env=ALONE)
     done = subprocess.run(two, check=False, env=ALONE, capture_output=True, text=True)
+    if "can't be reached" in done.stderr:
+        # The port that torchrun chose was taken by another test before it could be used.
+        done = subprocess.run(two, check=False, env=ALONE, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(tmp_path / "two" / LAST)["position"]["step"] == 20
     torch.testing.assert_close(
