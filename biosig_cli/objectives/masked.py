@@ -100,7 +100,9 @@ class Masked(Objective):
         self.stft = MultiResolutionStft(n_ffts, n_samples) if stft_weight else None
         if self.stft is not None and not n_ffts:
             raise ConfigError(
-                f"no STFT window fits {n_samples} samples", hint="give --stft-weight 0"
+                f"no STFT window fits {n_samples} samples",
+                hint="give --stft-weight 0"
+                + ("; EEG is asked by objectives.masked_eeg" if encoder.any_montage else ""),
             )
 
     def forward(self, encoder: Encoder, batch: Batch) -> Losses:

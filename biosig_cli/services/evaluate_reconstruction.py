@@ -145,10 +145,16 @@ def open_objective(model: Candidate) -> Masked | Reconstruction:
     weights = model.content.get("decoder_state_dict")
     drawing = [name for name in DRAWING if settings.get(name)]
     if not drawing or not weights:
+        questions = ", ".join(name for name, question in settings.items() if question)
+        why = (
+            f"was asked for {questions}, which draws no windows"
+            if questions
+            else "holds no decoder"
+        )
         raise CheckpointError(
-            f"{model.path} holds no decoder, so nothing can be reconstructed",
-            hint="give the run of `biosig pretrain` itself, or probe this encoder for a label: "
-            "--label NAME --data-dir FOLDER",
+            f"{model.path} {why}, so nothing can be reconstructed",
+            hint="probe this encoder for a label: --label NAME --data-dir FOLDER"
+            + ("" if questions else "; or give the run of `biosig pretrain` itself"),
         )
     asked = DRAWING[drawing[0]].parse(settings[drawing[0]])
     objective = asked.build(model.encoder)

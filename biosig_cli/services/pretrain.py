@@ -170,6 +170,11 @@ def prepare(
         for split in ("train", "val")
     )
     plan = fitted_plan(config, reporter)
+    if config.move.frozen_epochs >= plan.epochs:
+        reporter.warn(
+            f"the encoder never moves: it rests for {config.move.frozen_epochs} epochs "
+            f"(move.frozen_epochs), and there are {plan.epochs}"
+        )
     stages = config.objectives.stages(plan.epochs, plan.lr)
     stages = config.move.apply(stages, trainable, hides=config.objectives.hides)
     return Ready(config, Training(trainable, train, val, plan, run, stages), content)

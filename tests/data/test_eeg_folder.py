@@ -172,3 +172,23 @@ def test_a_real_eeglab_file_has_its_events_and_no_eyes(real_data, tmp_path):
     (tmp_path / "a.set").write_bytes((real_data / "eeglab" / "eeglab_data.set").read_bytes())
     with pytest.raises(DataError, match=r"a\.set lacks the file that its samples are in"):
         open_source(str(tmp_path)).read("a", electrodes("Oz"))
+
+
+def test_a_set_of_a_newer_matlab_is_refused_with_what_to_do(tmp_path):
+    head = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + bytes([0, 2]) + b"IM"
+    (tmp_path / "s1_a.set").write_bytes(head + bytes(2000))
+    with pytest.raises(DataError, match=r"of MATLAB 7\.3") as caught:
+        read(tmp_path, "Cz")
+    assert "pymatreader" in caught.value.hint
+
+
+def test_a_machine_without_memory_is_not_a_damaged_file(tmp_path, monkeypatch):
+    import mne
+
+    def short_of_memory(*_, **__):
+        raise MemoryError
+
+    write_edf(tmp_path / "s1_a.edf", signals("Cz"), HZ)
+    monkeypatch.setattr(mne.io, "read_raw_edf", short_of_memory)
+    with pytest.raises(MemoryError):
+        read(tmp_path, "Cz")

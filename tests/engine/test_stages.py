@@ -9,6 +9,7 @@ from torch import nn
 
 from biosig_cli.core.errors import InterruptedRunError, TrainingError
 from biosig_cli.engine.checkpoint import LAST, load_checkpoint
+from biosig_cli.engine.course import Course
 from biosig_cli.engine.optimize import PlanConfig
 from biosig_cli.engine.stages import Stage, fit_stages, let_move, moving, train_what_moves
 from tests.engine.conftest import Line
@@ -88,3 +89,48 @@ def test_a_pattern_scales_the_learning_rate_of_some_parameters(
     }
     assert highest[id(training.trainable.head.weight)] == pytest.approx(0.1)
     assert highest[id(training.trainable.encoder.weight)] == pytest.approx(0.01)
+
+
+def rates(course: Course, n: int) -> list[float]:
+    each = []
+    for _ in range(n):
+        each.append(course.lr)
+        course.optimizer.step()
+        course.schedule.step()
+    return each
+
+
+def test_a_rise_takes_a_tenth_of_a_stage_at_most_and_all_that_was_asked_of_a_whole_run(
+    make_training: Any, plan: PlanConfig
+) -> None:
+    trainable = make_training(plan).trainable
+    plan = plan.model_copy(update={"epochs": 20, "warmup_epochs": 5, "lr": 1.0})
+    staged = Course(trainable, [Stage("a", 10, 1.0), Stage("b", 10, 0.5)], plan, 10, "cpu")
+    for number, highest in enumerate((1.0, 0.5)):
+        staged.enter(number)
+        found = rates(staged, 100)
+        assert found.index(max(found)) == 10, "one epoch of ten"
+        assert max(found) == pytest.approx(highest)
+    whole = Course(trainable, [], plan, 10, "cpu")
+    whole.enter(0)
+    found = rates(whole, 200)
+    assert found.index(max(found)) == 50
+    assert found[0] == pytest.approx(1 / 51)
+
+
+def test_a_course_says_what_moves_unless_all_of_it_is_alike(
+    make_training: Any, plan: PlanConfig
+) -> None:
+    trainable = make_training(plan).trainable
+    course = Course(trainable, STAGES, plan, 4, "cpu")
+    course.enter(0)
+    n_all = sum(p.numel() for p in trainable.parameters())
+    n_head = sum(p.numel() for p in trainable.head.parameters())
+    expected = f"stage 1 of 2: head, 2 epochs at 5.0e-02; {n_head:,} of {n_all:,} parameters move"
+    assert course.announce() == expected
+    alone = Course(trainable, STAGES[:1], plan, 4, "cpu")
+    alone.enter(0)
+    assert alone.announce().startswith("head, 2 epochs")
+    alike = Course(trainable, [], plan, 4, "cpu")
+    alike.enter(0)
+    assert alike.announce() == ""

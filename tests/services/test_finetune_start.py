@@ -1,6 +1,7 @@
 """What a fine-tuning starts from: a head that knows the line at once, an encoder of any family."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from biosig_cli.models.ppg_autoencoder import PpgAutoencoder, PpgAutoencoderConf
 from biosig_cli.models.pretrained import find_weights
 from biosig_cli.services.evaluate import EvaluateConfig, evaluate
 from biosig_cli.services.evaluate_models import open_candidates, random_twin
+from biosig_cli.services.evaluate_reconstruction import open_objective
 from biosig_cli.services.finetune import FinetuneConfig, finetune
 from biosig_cli.services.finetune_start import find_parent, start_head
 from biosig_cli.services.inflate import InflateConfig, inflate
@@ -191,6 +193,17 @@ def test_what_was_inflated_has_a_twin_and_is_told_what_it_lacks(
         evaluate(EvaluateConfig(checkpoint=(two,), device="cpu", task=task), QUIET)
     with pytest.raises(CheckpointError, match="holds no decoder"):
         evaluate(EvaluateConfig(checkpoint=(two,), device="cpu"), QUIET)
+
+
+def test_a_question_that_draws_nothing_is_named() -> None:
+    content = {
+        "config": {"objectives": {"masked_eeg": {"weight": 1.0}, "masked": None}},
+        "decoder_state_dict": {"masked_eeg.decoder.bias": torch.zeros(3)},
+    }
+    model = SimpleNamespace(path=Path("run/best_model.pt"), content=content)
+    with pytest.raises(CheckpointError, match="asked for masked_eeg, which draws no win") as error:
+        open_objective(model)  # type: ignore[arg-type]
+    assert "--label NAME" in error.value.hint
 
 
 def test_windows_at_another_rate_are_refused(labelled: Path, autoencoder: Path) -> None:

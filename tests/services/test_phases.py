@@ -14,6 +14,7 @@ from biosig_cli.engine.train import Training
 from biosig_cli.services.phases import one_after_the_other
 from biosig_cli.services.pretrain import pretrain
 from biosig_cli.services.pretrain_config import PretrainConfig
+from biosig_cli.services.pretrain_model import take_over
 from biosig_cli.services.run_facts import find_runs, read_run
 
 QUIET = Reporter(silent=True)
@@ -128,6 +129,17 @@ def test_what_is_not_asked_again_is_dropped_and_said(
         name.partition(".")[0] for name in load_checkpoint(tmp_path / "run")["decoder_state_dict"]
     }
     assert kept == {"rhythm"}
+
+
+def test_a_question_of_another_shape_is_asked_anew() -> None:
+    head = {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}
+    other = torch.nn.Linear(4, 3)
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+    assert take_over(other, head) == "2 tensors, not shaped like those"
+    assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
+    same_shape = torch.nn.Linear(3, 3)
+    assert take_over(same_shape, head) == "all 2 tensors"
+    assert not same_shape.weight.any()
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(

@@ -78,6 +78,13 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             f"{path.name} lacks the file that its samples are in: {error}",
             hint=f"copy it beside it: {', '.join(COMPANIONS.get(ending, ()))}",
         ) from None
+    except MemoryError:
+        raise
+    except NotImplementedError as error:  # scipy, of files that newer MATLABs write
+        raise DataError(
+            f"{path.name} is of MATLAB 7.3, which can't be read here: {error}",
+            hint="pip install pymatreader; or save it again in EEGLAB with -v6",
+        ) from None
     except Exception as error:  # mne raises whatever a damaged header makes of its parser
         raise DataError(
             f"{path.name} can't be read: {str(error).strip() or type(error).__name__}",
@@ -155,6 +162,8 @@ def _read(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return raw.get_data(picks=names, start=start, stop=stop, verbose="error")  # type: ignore[no-any-return]
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise DataError(
             f"the samples of {path.name} can't be read: {str(error) or type(error).__name__}",
