@@ -78,7 +78,7 @@ class Downloads:
                 hint="run the command once without --offline",
             )
         part = path.parent / PARTS / path.name
-        with _alone(part) as file:
+        with alone(part) as file:
             if not is_stale and is_complete(path, check):
                 return  # another process has brought it meanwhile
             course, stop = course or Course(1), stop or Event()
@@ -191,7 +191,7 @@ def _facts_file(path: Path) -> Path:
 
 
 @contextmanager
-def _alone(part: Path) -> Iterator[IO[bytes]]:
+def alone(part: Path) -> Iterator[IO[bytes]]:
     """Open a part to add to it; another process that wants the same file waits here.
 
     Raises:
@@ -209,7 +209,7 @@ def _alone(part: Path) -> Iterator[IO[bytes]]:
         try:
             yield file
         finally:
-            if _is_at(part, file) and not part.stat().st_size:
+            if _is_at(part, file) and not os.fstat(file.fileno()).st_size:
                 part.unlink()
 
 
@@ -224,4 +224,7 @@ def _open_locked(part: Path) -> IO[bytes]:
 
 
 def _is_at(path: Path, file: IO[bytes]) -> bool:
-    return path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False

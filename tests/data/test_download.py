@@ -4,15 +4,17 @@ import gzip
 import hashlib
 import json
 import shutil
+import sys
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from biosig_cli.core.errors import DataError, DiskFullError, DownloadError
 from biosig_cli.data import download, transfer
-from biosig_cli.data.download import Downloads, is_complete
+from biosig_cli.data.download import Downloads, alone, is_complete
 from biosig_cli.data.readers.vital import check_file
 from biosig_cli.data.transfer import Course, Patience
 from tests.recordings import write_case
@@ -279,6 +281,24 @@ def test_two_who_want_the_same_file_fetch_it_once(server, tmp_path):
     assert set(problems.values()) == {None}
     assert server.n_asked == {"900001": 1}
     assert_whole(server, tmp_path)
+
+
+def test_a_part_may_vanish_at_any_moment(tmp_path):
+    part, place = tmp_path / "parts" / "a", tmp_path / "a"
+
+    def bring(_):
+        with alone(part) as file:
+            file.write(b"1")
+            part.replace(place)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # threads take turns at every step
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert len(list(pool.map(bring, range(2000)))) == 2000
+    finally:
+        sys.setswitchinterval(interval)
+    assert place.read_bytes() == b"1"
 
 
 def test_progress_is_told_while_files_are_awaited(server, tmp_path):
