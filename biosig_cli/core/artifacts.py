@@ -73,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read: {error}", hint="make it again") from None
     if not isinstance(data, dict):
         raise DataError(f"{path} holds a {type(data).__name__}, expected an object")
