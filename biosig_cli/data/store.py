@@ -172,5 +172,6 @@ def _subjects(data_dir: Path, split: str) -> set[str]:
     if (folder / MANIFEST).is_file() and (folder / INDEX).is_file():
         return set(index_column(folder / INDEX, "subject").unique().to_pylist())
     if file.is_file():
-        return set(read_npz(file, ["subject"]).get("subject", np.empty(0)).astype(str).tolist())
+        subjects = read_npz(file, ["subject"]).get("subject", np.empty(0))
+        return set(subjects.astype(str).ravel().tolist())
     return set()

@@ -53,15 +53,9 @@ def npz_spec(
         if key in arrays and arrays[key].shape[:1] != shape[:1]:
             n_rows = len(arrays[key]) if arrays[key].ndim else 0
             raise DataError(f"{file}: {key} has {n_rows} rows, data has {shape[0]}")
-    for key, expected in {
-        "center": shape[:2],
-        "scale": shape[:2],
-        **_per_channel(shape[1]),
-    }.items():
+    for key, expected in _shapes(*shape[:2]).items():
         if key in arrays and arrays[key].shape != expected:
-            raise DataError(
-                f"{file}: {key} has shape {arrays[key].shape}, data has {shape[1]} channels"
-            )
+            raise DataError(f"{file}: {key} has shape {arrays[key].shape}, expected {expected}")
     units = arrays.get("units", [""] * len(names))
     kinds = arrays.get("kinds", [kind_of(name) for name in names])
     positions = arrays.get("positions", np.full((len(names), 3), np.nan))
@@ -78,8 +72,13 @@ def npz_spec(
     return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])
 
 
-def _per_channel(n_channels: int) -> dict[str, tuple[int, ...]]:
-    return {"units": (n_channels,), "kinds": (n_channels,), "positions": (n_channels, 3)}
+def _shapes(n_windows: int, n_channels: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what goes with `data`, by name."""
+    return (
+        dict.fromkeys(("subject", "record", "start_s"), (n_windows,))
+        | dict.fromkeys(("center", "scale"), (n_windows, n_channels))
+        | {"units": (n_channels,), "kinds": (n_channels,), "positions": (n_channels, 3)}
+    )
 
 
 def index_file(path: Path) -> pq.ParquetFile:

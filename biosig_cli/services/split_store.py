@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biosig_cli import __version__
-from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
+from biosig_cli.core.artifacts import FORMAT, alone_in, provenance, read_json, write_json
 from biosig_cli.core.config import differences
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Advance, Reporter
@@ -106,9 +106,14 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     """Make the store of one split; parts of cases that are there already are kept.
 
     Raises:
-        ConfigError: If the folder holds windows of another recipe.
+        ConfigError: If the folder holds windows of another recipe, or another command builds there.
         DataError: If a part can't be written.
     """
+    with alone_in(build.folder):
+        return _build_split(build, workers, reporter)
+
+
+def _build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitWindows:
     done = _finished(build, reporter)
     if done is not None:
         return done

@@ -3,6 +3,7 @@
 Every function takes the bytes of a good file and a generator, and returns the bytes of a bad one.
 """
 
+import copy
 import gzip
 import io
 import json
@@ -102,9 +103,9 @@ def json_of(whole: bytes, draw: random.Random) -> bytes:
         if draw.random() < 0.15:
             del spot[key]
         elif draw.random() < 0.1 and isinstance(spot, dict):
-            spot[draw.choice(("x", "../x", "", "format"))] = spot[key]
+            spot[draw.choice(("x", "../x", "", "format"))] = copy.deepcopy(spot[key])
         else:
-            spot[key] = draw.choice(VALUES)
+            spot[key] = copy.deepcopy(draw.choice(VALUES))
     return json.dumps(data).encode()
 
 

@@ -112,7 +112,7 @@ def segmented(folder: Path, real: Path | None) -> None:
 def edf(folder: Path, real: Path | None) -> None:
     from tests.eeg_recordings import tones, write_edf
 
-    signals = dict(zip(("Cz", "Fz"), tones(2, 10.0, 128), strict=True))
+    signals = dict(zip(("F3", "C3"), tones(2, 10.0, 128), strict=True))
     if not one_of(real, "eeglab/test.edf", folder):
         write_edf(folder / "r.edf", signals, 128, events=[(1.0, "go")])
 
@@ -125,7 +125,7 @@ def eeglab(folder: Path, real: Path | None) -> None:
 def brainvision(folder: Path, real: Path | None) -> None:
     from tests.eeg_recordings import tones, write_brainvision
 
-    signals = dict(zip(("Cz", "Fz"), tones(2, 10.0, 128), strict=True))
+    signals = dict(zip(("F3", "C3"), tones(2, 10.0, 128), strict=True))
     write_brainvision(folder / "r.vhdr", signals, 128, markers=[(1.0, "go")])
 
 
@@ -175,7 +175,7 @@ def hbn(folder: Path, real: Path | None) -> None:
     (folder / "r.edf").rename(folder / f"{name}_eeg.edf")
     (folder / "participants.tsv").write_text("participant_id\tage\tsex\nsub-01\t9\tF\n")
     (folder / "dataset_description.json").write_text('{"Name": "x", "License": "CC0"}')
-    (folder / f"{name}_channels.tsv").write_text("name\ttype\tunits\nCz\tEEG\tuV\nFz\tEEG\tuV\n")
+    (folder / f"{name}_channels.tsv").write_text("name\ttype\tunits\nF3\tEEG\tuV\nC3\tEEG\tuV\n")
     (folder / f"{name}_events.tsv").write_text("onset\tduration\tvalue\n1.0\tn/a\tgo\n")
 
 
@@ -345,7 +345,7 @@ DEMO = WindowRecipe(
 )
 read_vital = read_all(recipe_of("SNUADC/PLETH", "SNUADC/ECG_II", unit="mV"))
 read_ppg, read_two = read_all(recipe_of("PLETH")), read_all(recipe_of("PLETH", "II"))
-read_eeg = read_all(recipe_of("Cz", "Fz", kind="eeg"))
+read_eeg = read_all(recipe_of("F3", "C3", kind="eeg"))
 read_physio = read_all(recipe_of("PLETH", unit="V"))
 
 
