@@ -163,6 +163,7 @@ def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
         )
     if manifest.get("input_digest") == build.input_digest:
         reporter.say(f"{build.split}: complete, nothing to do ({build.folder})")
+        _clear_parts(build)  # a build may be killed after its manifest, before this
         return SplitWindows(build.folder, manifest)
     reporter.say(f"{build.split}: its recordings or subjects have changed, so it is built again")
     (build.folder / MANIFEST).unlink()
@@ -230,8 +231,15 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
-        # The same command again fetches what could not be had, and adds it to these.
-        if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
-            for old in build.folder.glob("parts-*"):
-                shutil.rmtree(old)
+        _clear_parts(build)
     return SplitWindows(build.folder, manifest)
+
+
+def _clear_parts(build: Build) -> None:
+    """Take the parts of a complete store away, unless a record could not be had.
+
+    Then the same command again fetches it, and adds it to these.
+    """
+    if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
+        for old in build.folder.glob("parts-*"):
+            shutil.rmtree(old)

@@ -39,6 +39,7 @@ import biosig_cli.services.pretrain
 from biosig_cli.core.artifacts import TEMPORARY
 from biosig_cli.data.store import open_store
 from biosig_cli.engine.checkpoint import load_checkpoint
+from biosig_cli.services import split_store
 from tests.recordings import write_case
 from tests.services.conftest import write_labelled
 
@@ -70,10 +71,12 @@ class Command:
     """What it is given; OUT is its output, BASE where its inputs are."""
     again: tuple[str, ...] = ()
     """What is added to go on with a run."""
+    draws: bool = False
+    """Whether pages about quality are drawn, which takes longer than the windows."""
 
 
-def _command(line: str, *more: str, again: str = "") -> Command:
-    return Command((*line.split(), *more), tuple(again.split()))
+def _command(line: str, *more: str, again: str = "", draws: bool = False) -> Command:
+    return Command((*line.split(), *more), tuple(again.split()), draws)
 
 
 COMMANDS = {
@@ -84,6 +87,10 @@ COMMANDS = {
     ),
     "build-windows, 2 workers": _command(
         "build-windows --split-file BASE/splits_fasttrack.json --outdir OUT --workers 2"
+    ),
+    "build-windows, pages": _command(
+        "build-windows --split-file BASE/splits_fasttrack.json --outdir OUT --workers 1 "
+        "--split test", draws=True,
     ),
     "pretrain": _command(
         "pretrain --data-dir BASE/windows --output-dir OUT", *SMALL, *PLAN, *HERE, again="--resume"
@@ -138,18 +145,20 @@ def start(name: str, base: Path, out: Path, *, again: bool = False) -> Any:
     command = COMMANDS[name]
     arguments = [*command.arguments, *(command.again if again else ())]
     arguments = [each.replace("BASE", str(base)).replace("OUT", str(out)) for each in arguments]
-    process = CONTEXT.Process(target=_run, args=(arguments, log_of(out)))
+    process = CONTEXT.Process(target=_run, args=(arguments, log_of(out), command.draws))
     process.start()
     return process
 
 
-def _run(arguments: list[str], log: Path) -> None:
+def _run(arguments: list[str], log: Path, draws: bool) -> None:
     os.setpgid(0, 0)
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    if not draws:
+        split_store.write_quality = split_store.draw_some = lambda *_, **__: None
     sys.argv = ["biosig", *arguments]
     biosig_cli.cli.main()
 
@@ -287,7 +296,7 @@ def try_one(
         end(process.pid, signal.SIGKILL, whole_group=True)
         return course
     if "Traceback" in said:
-        course.faults.append(f"a traceback: {said[said.index('Traceback') :][-600:]}")
+        course.faults.append(f"a traceback: {said[said.index('Traceback') :][:1500]}")
     found = left(out)
     hidden = {path for path in found if TEMPORARY.fullmatch(Path(path).name)}
     course.faults += [f"left {path}" for path in sorted(hidden)]
