@@ -282,9 +282,9 @@ def try_one(
         if process.exitcode is None:
             end(process.pid, number, whole_group=whole_group)
             course.ended.append(signal.Signals(number).name)
-        process.join(60)
+        process.join(max(60, 5 * duration_s))
         if process.exitcode is None:
-            course.faults.append(f"did not end within 60 s of {signal.Signals(number).name}")
+            course.faults.append(f"did not end soon after {signal.Signals(number).name}")
             end(process.pid, signal.SIGKILL, whole_group=True)
             process.join()
         course.faults += broken(out)

@@ -120,7 +120,7 @@ def test_code_in_a_file_is_refused_and_never_run(tmp_path: Path, read: Any) -> N
     with pytest.raises(BiosigError):
         read(tmp_path)
     assert not (tmp_path / MARKER).exists()
-    os.mkdir(tmp_path / "control")
+    (tmp_path / "control").mkdir()
     pickle.loads(pickle.dumps(Harm(tmp_path / "control")))
     assert (tmp_path / "control" / MARKER).exists(), "the trap itself works"
 
@@ -337,12 +337,10 @@ def test_the_room_is_part_of_what_is_free_and_allowed(monkeypatch: pytest.Monkey
 def test_what_the_package_of_vital_files_prints_is_not_lost(tmp_path: Path) -> None:
     path = write_case(tmp_path, "1", duration_s=9)
     whole = gzip.decompress(path.read_bytes())
+    start = 10 + struct.unpack_from("<H", whole, 8)[0]
     # The package prints "Error in reading file" at such a packet, and goes on with what it has.
-    path.write_bytes(
-        gzip.compress(whole + struct.pack("<BI", 1, 13) + b"\2\0" + bytes(8) + b"\1\0\0")
-    )
     odd = struct.pack("<BI", 0, 1) + b"\0"
-    path.write_bytes(gzip.compress(whole + odd))
+    path.write_bytes(gzip.compress(whole[:start] + odd + whole[start:]))
     with pytest.raises(DataError, match="a packet makes no sense"):
         targets.read_vital(tmp_path)
 
