@@ -60,6 +60,9 @@ app.add_typer(runs)
 app.add_typer(configs)
 
 
+STOPPED = "stopped", "run the same command again: what is finished is kept", 130
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command in `arguments` and return its exit code."""
     from biosig_cli.core.older_forms import older_form
@@ -72,12 +75,23 @@ def run(arguments: Sequence[str]) -> int:
         hint = older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
         return _fail(error.format_message(), hint, 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", "run the same command again: what is finished is kept", 130)
+        return _fail(*STOPPED)
     except Exception as error:
+        if _was_stopped(error):
+            return _fail(*STOPPED)
         if not _is_ours(error):
             raise
         return _fail(str(error), error.hint, error.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Return whether an error comes of a Ctrl-C that a library took for a failure of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 if TYPE_CHECKING:
