@@ -116,4 +116,8 @@ def main() -> None:
     """Entry point of `biosig`."""
     # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command began
+        code = _fail(*STOPPED)
+    sys.exit(code)
