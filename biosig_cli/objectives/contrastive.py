@@ -48,7 +48,7 @@ class ContrastiveConfig(ObjectiveConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """When in its movie a window is."""
-        return ("segment_s",)
+        return ("movie_s",)
 
     def build(self, encoder: Encoder) -> "Contrastive":
         """Return the objective for `encoder`."""
@@ -75,14 +75,14 @@ class Contrastive(Objective):
         tokens = encoder(batch.signal, None, batch.spec).tokens
         embedding = F.normalize(self.project(tokens.mean(dim=(1, 2))).float(), dim=1)
         subject, segment, movie = (batch.codes[name] for name in CODES)
-        pairs = pair_up(subject, segment, movie, batch.labels["segment_s"], self.config.guard_s)
+        pairs = pair_up(subject, segment, movie, batch.labels["movie_s"], self.config.guard_s)
         total = self.loss(embedding, pairs)
         parts = {"contrastive": total.detach()}
         if self.training:
             return Losses(total, parts)
         parts["contrastive_even"] = self.loss(torch.zeros_like(embedding), pairs).detach()
         outputs = {f"con_{name}": batch.codes[name] for name in CODES}
-        outputs["con_time_s"] = batch.labels["segment_s"]
+        outputs["con_time_s"] = batch.labels["movie_s"]
         return Losses(total, parts, outputs | {"con_embedding": embedding.detach()})
 
     def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:

@@ -33,7 +33,7 @@ def batch_of(*, shared: float, seed: int = 0) -> Batch:
         torch.from_numpy(signal).float(),
         window,
         window_keys(0, 0, window),
-        labels={"segment_s": torch.from_numpy(moment * 2.0).float()},
+        labels={"movie_s": torch.from_numpy(moment * 2.0).float()},
         codes={name: torch.from_numpy(code(values)) for name, values in codes.items()},
         spec=montage_spec(),
     )
@@ -78,7 +78,7 @@ def test_moments_that_nobody_was_trained_on_are_looked_for_among_themselves():
     groups = GroupsConfig(held_out_s=94)  # of 0, 2, ..., 14 s, what comes from 6 s on
     objective = ContrastiveConfig(groups=groups).build(EegConfig(width=8).build(montage_spec()))
     batch = batch_of(shared=0.0)
-    time_s = batch.labels["segment_s"]
+    time_s = batch.labels["movie_s"]
     # New moments are told apart; what was trained on is all alike.
     unit = torch.eye(N_MOMENTS)[(time_s // 2).long()]
     unit[time_s < 6] = torch.eye(N_MOMENTS)[0]
