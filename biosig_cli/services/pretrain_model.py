@@ -69,7 +69,7 @@ def build(
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
         trainable = config.objectives.build(encoder)
     notes = trainable.survey(stores["train"])
-    reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
+    reporter.fact("encoder", f"{config.model.called}, {n_parameters(encoder):,} parameters", source)
     for name, objective in trainable.objectives.items():
         counts = f"weight {trainable.weights[name]:g}"
         known = owned_by(name, weights.decoder) if isinstance(weights, Trained) else {}
