@@ -101,6 +101,14 @@ class ObjectivesConfig(Config):
         Raises:
             ConfigError: If the encoder can't be asked that.
         """
+        hiding = [name for name, config in self.asked.items() if config.hides]
+        if hiding and not encoder.can_hide:
+            raise ConfigError(
+                f"objectives.{hiding[0]} hides patches, and nothing can be hidden from "
+                f"{getattr(encoder, 'name', type(encoder).__name__)}",
+                hint="pretrain it by objectives.contrastive, movie_isc or auxiliary; or train it "
+                "on labels: biosig finetune --from-scratch",
+            )
         objectives = {name: config.build(encoder) for name, config in self.asked.items()}
         weights = {name: config.weight for name, config in self.asked.items()}
         return Pretraining(encoder, objectives, weights)

@@ -68,7 +68,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     inflation = make_inflation(config, parent.spec)
     weights, fates = inflate_weights(parent.state_dict(), parent.channel_dims, inflation)
     fates += dropped_head(content)
-    report = describe(config, source, inflation, fates, is_alike=not parent.channel_dims)
+    report = describe(config, source, inflation, fates, is_alike=parent.channel_dims == {})
     made = {
         "epoch": content.get("epoch", 0),
         "encoder_state_dict": weights,

@@ -67,7 +67,7 @@ def build(
         if weights is not None and not config.objectives.begins_anew(weights):
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
         trainable = config.objectives.build(encoder)
-    reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
+    reporter.fact("encoder", f"{config.model.called}, {n_parameters(encoder):,} parameters", source)
     for name, objective in trainable.objectives.items():
         assert isinstance(objective, Objective)
         known = objective.take_over(name, weights)
