@@ -28,6 +28,7 @@ from biosig_cli.data.readers.base import Source
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import SPLITS, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
+from biosig_cli.services.dataset_card import DATASET_CARD, write_dataset_card
 from biosig_cli.services.denoised import report_targets, say_target, target_facts
 from biosig_cli.services.labelling import open_labels, report_labels
 from biosig_cli.services.split_store import Build, SplitWindows, build_split
@@ -261,10 +262,12 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
         )
     if skipped:
         reporter.warn(f"{len(skipped)} cases skipped, see skipped.csv in {config.outdir}/SPLIT")
+    complete = {split: each.folder for split, each in result.splits.items() if each.n_windows}
+    write_dataset_card(config.outdir, complete)
     for split, each in result.splits.items():
         if config.format == "npz" and each.n_windows:
             path = config.outdir / f"{split}_windows.npz"
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
-    shows = f"{QUALITY_PAGE} and windows.png in each folder show them"
+    shows = f"{QUALITY_PAGE} and windows.png in each folder show them, {DATASET_CARD} tells of all"
     reporter.fact("written", config.outdir, shows)

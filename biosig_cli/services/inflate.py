@@ -20,6 +20,7 @@ from biosig_cli.engine.checkpoint import (
     save_checkpoint,
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.signal.electrodes import electrode_positions
 from biosig_cli.signal.spec import Channel, SignalSpec
@@ -93,8 +94,9 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     config.output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)
+    write_model_card(config.output, config.output / MODEL_CARD)
     say(report, reporter)
-    reporter.fact("written", config.output / BEST, REPORT)
+    reporter.fact("written", config.output / BEST, f"{REPORT}, {MODEL_CARD}")
     return InflateResult(config.output / BEST, report)
 
 
