@@ -91,7 +91,6 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "recipe": inflated_recipe(content.get("recipe"), inflation),
         "lineage": list(content.get("lineage", ())),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)
     write_model_card(config.output, config.output / MODEL_CARD)
