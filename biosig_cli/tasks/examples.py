@@ -66,8 +66,9 @@ def find_examples(store: WindowStore, label: str, *, classes: Sequence[float] | 
     if label not in store.labels:
         raise DataError(
             f"{store.path} has no label {label!r}; it has {', '.join(store.labels) or 'none'}",
-            hint="name one that is there (--label NAME), or build the windows again with a recipe "
-            "that has this one under `dataset.labels`",
+            hint="name one that is there (--label NAME), or build the windows again with this "
+            "one under `labels` of a dataset.yaml beside the recordings, or under "
+            "`dataset.labels` of a recipe",
         )
     values = store.column(f"label_{label}").astype(np.float64)
     row = np.flatnonzero(~np.isnan(values))
