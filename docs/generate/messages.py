@@ -7,6 +7,9 @@ from pathlib import Path
 
 from biosig_cli.core import errors
 
+RULES, WARNINGS = "ValueError", "warn"
+"""What a setting's own rule raises, which becomes a ConfigError; and what is said, not raised."""
+
 PACKAGE = Path(errors.__file__).parents[1]
 UNSAID = "(the problems that were found, a line each)"
 """Stands for a message that is put together elsewhere."""
@@ -14,10 +17,10 @@ UNSAID = "(the problems that were found, a line each)"
 
 @dataclass(frozen=True)
 class Message:
-    """One place at which an error of ours is raised.
+    """One place at which an error of ours is raised, or a warning given.
 
     Attributes:
-        error: Name of its class.
+        error: Name of its class, or `RULES` or `WARNINGS`.
         text: What it says; what differs from time to time stands in braces.
         hint: What it says to do.
         where: The file, from the package's folder.
@@ -63,24 +66,38 @@ def messages_page() -> str:
         parts += [f"## Exit code {cls.exit_code}: {name}", "", about, ""]
         for text, hint in sorted(of_kind):
             parts += [f"- `{_code(text)}`" + (f"<br>→ `{_code(hint)}`" if hint else ""), ""]
+    for name, title, about in (
+        (
+            RULES,
+            "Exit code 2: settings that contradict each other",
+            "After the path of the setting.",
+        ),
+        (WARNINGS, "Warnings", "Said in passing, after `warning:`; the exit code stays 0."),
+    ):
+        parts += [f"## {title}", "", about, ""]
+        for text in sorted({each.text for each in found if each.error == name}):
+            parts += [f"- `{_code(text)}`", ""]
     return "\n".join(parts)
 
 
 def _of_file(path: Path) -> Iterator[Message]:
-    ours = kinds()
-    where = path.relative_to(PACKAGE).as_posix()
+    known = {*kinds(), RULES}
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        if is_call and node.func.id in ours and node.args:  # type: ignore[attr-defined]
-            call: ast.Call = node  # type: ignore[assignment]
-            hints = [word.value for word in call.keywords if word.arg == "hint"]
-            yield Message(
-                node.func.id,  # type: ignore[attr-defined]
-                _text(call.args[0]) or UNSAID,
-                _text(hints[0]) if hints else "",
-                where,
-                node.lineno,  # type: ignore[attr-defined]
-            )
+        if not (isinstance(node, ast.Call) and node.args):
+            continue
+        name = _name(node.func)
+        if name in known or name == WARNINGS:
+            hints = [word.value for word in node.keywords if word.arg == "hint"]
+            text, hint = _text(node.args[0]), _text(hints[0]) if hints else ""
+            where = path.relative_to(PACKAGE).as_posix()
+            yield Message(name, text or UNSAID, hint, where, node.lineno)
+
+
+def _name(called: ast.expr) -> str:
+    """Return the name of a class that is called, or `warn` of a reporter's method."""
+    if isinstance(called, ast.Name):
+        return called.id
+    return WARNINGS if isinstance(called, ast.Attribute) and called.attr == WARNINGS else ""
 
 
 def _text(node: ast.expr) -> str:
