@@ -25,6 +25,7 @@ from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.parts import write_npz
 from biosig_cli.data.pseudonyms import hide_subjects
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.vitaldb import VitalDb
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import SPLITS, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
@@ -172,6 +173,7 @@ def build_stores(
     reporter.fact("window", f"{_listed(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
     say_target(target_facts(recipe, source), reporter)
     labelling = open_labels(source, reporter)
+    _say_where_labels_go(source, recipe, reporter)
     result = BuildWindowsResult(config.outdir)
     for split, folder in folders.items():
         if not splits.cases[split]:
@@ -224,6 +226,13 @@ def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, st
         where = str(Path(path).absolute()) if Path(path).is_dir() else path
         cache = cache.expanduser().absolute() if cache else None
     return open_source(where, dataset, cache=cache, offline=config.offline), path
+
+
+def _say_where_labels_go(source: Source, recipe: WindowRecipe, reporter: Reporter) -> None:
+    if not source.labels and not any(each.delays for each in recipe.windows.segments):
+        is_folder = not isinstance(source, VitalDb)
+        where = "`labels:` in a dataset.yaml beside the recordings names a table of them"
+        reporter.fact("labels", "none", where if is_folder else "")
 
 
 def _listed(names: Sequence[str]) -> str:

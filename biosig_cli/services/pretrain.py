@@ -221,8 +221,10 @@ def compare(
     answers = {"this model": best[f"val_{objective.judged}"]}
     answers |= {said: best[f"val_{figure}"] for figure, said in objective.trivial.items()}
     first = next(iter(objective.trivial.values()))
-    if not answers[first]:
-        return  # nothing was asked, such as the age of people whose age is not known
+    if answers[first] == 0:
+        # People of whom nothing is known: there is nothing to be better at.
+        reporter.say(f"{title}: nothing to compare, {first} is never wrong there")
+        return
     columns = ["answer", objective.measure, f"of {first.removeprefix('predict ')}"]
     rows = [[said, f"{x:.4f}", f"{x / answers[first]:.3f}"] for said, x in answers.items()]
     if objective.measure == "mean squared error":
