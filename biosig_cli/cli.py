@@ -12,7 +12,7 @@ from biosig_cli.commands.checking import configs, doctor
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate, submission
 from biosig_cli.commands.runs import runs
-from biosig_cli.commands.taking import embed, predict
+from biosig_cli.commands.taking import embed, export, predict
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def biosig(
 
 COMMANDS = (
     *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
-    *(embed, predict, submission, audit, smoke, doctor),
+    *(embed, predict, export, submission, audit, smoke, doctor),
 )
 """In the order of the work."""
 

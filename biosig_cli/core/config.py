@@ -26,6 +26,7 @@ COMMANDS = (
     "smoke",
     "embed",
     "predict",
+    "export",
 )
 C = TypeVar("C", bound="Config")
 

@@ -74,8 +74,11 @@ def npz_spec(
 
 def _shapes(n_windows: int, n_channels: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of what goes with `data`, by name."""
+    of_windows: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("subject", "record", "start_s"), (n_windows,)
+    )
     return (
-        dict.fromkeys(("subject", "record", "start_s"), (n_windows,))
+        of_windows
         | dict.fromkeys(("center", "scale"), (n_windows, n_channels))
         | {"units": (n_channels,), "kinds": (n_channels,), "positions": (n_channels, 3)}
     )

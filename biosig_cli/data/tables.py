@@ -29,7 +29,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
         raise DataError(
             f"no table {path.name} in {path.parent}"
             + (f"; there are {', '.join(beside)}" if beside else ""),
-            hint="give its path from the folder of the recordings",
+            hint="give its path from the folder of the recordings; where a shipped recipe "
+            "asks for it, copy that recipe and name your own tables: biosig configs copy NAME",
         )
     table = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
     lacking = [name for name in columns if name not in table]

@@ -249,7 +249,7 @@ def check_file(path: Path) -> float:
         raise DataError(f"{path.name} can't be read: {error.strerror or error}") from None
 
 
-def _pass_over(file: IO[bytes], n_bytes: int) -> bytes | None:
+def _pass_over(file: IO[bytes] | gzip.GzipFile, n_bytes: int) -> bytes | None:
     """Return the beginning of a packet and pass over the rest; None where the file ends before.
 
     A packet may claim 4 GB, which are not to be had before they are there.
