@@ -74,10 +74,11 @@ class Tally:
         ]
         columns = ("input", "records", "skipped", "windows", "usable", "lack samples")
         reporter.table("", columns, rows)
-        for _, record, why in self.skipped[:N_SAID]:
+        named = reporter.first(N_SAID, self.skipped)
+        for _, record, why in named:
             reporter.warn(f"{record} skipped: {why}")
-        if len(self.skipped) > N_SAID:
-            reporter.warn(f"and {len(self.skipped) - N_SAID} more records")
+        if len(self.skipped) > len(named):
+            reporter.warn(f"and {len(self.skipped) - len(named)} more records (--verbose: all)")
 
     def write_skipped(self, output: Path) -> Path | None:
         """Write why records could not be used beside `output`; None where all could."""
