@@ -1,5 +1,6 @@
 """The command line: the commands in the order of the work, and what an error looks like."""
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -122,4 +123,6 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of `biosig`."""
+    # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

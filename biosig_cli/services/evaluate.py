@@ -14,6 +14,7 @@ from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Machine, choose_device
+from biosig_cli.data.remote import StorePath
 from biosig_cli.report.evaluation_page import write_evaluation_page
 from biosig_cli.services.evaluate_answers import Comparison
 from biosig_cli.services.evaluate_data import Labelled, open_labelled
@@ -36,7 +37,7 @@ class EvaluateConfig(Config):
 
     checkpoint: tuple[Path, ...] = (Path("artifacts/finetune"),)
     """Checkpoints or run folders; the first is compared with everything else."""
-    data_dir: Path | None = None
+    data_dir: StorePath | None = None
     """Labelled windows; those that the model was trained beside, if not given."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Whose windows are scored; `all` for data that the model has nothing to do with."""

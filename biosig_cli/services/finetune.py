@@ -11,6 +11,7 @@ from biosig_cli.core.artifacts import write_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.core.runtime import Machine, peak_memory_gb
+from biosig_cli.data.remote import StorePath
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.optimize import PlanConfig
@@ -68,7 +69,7 @@ class FinetuneConfig(TrainingConfig):
     """Start from random weights instead, of the same architecture: what pretraining is worth."""
     model: AnyModel = TtmConfig()
     """The architecture, where `from_scratch` is given without `pretrained`."""
-    data_dir: Path = Path("data/but_ppg")
+    data_dir: StorePath = Path("data/but_ppg")
     """Labelled windows: a folder of stores, one store, a table of windows, or recordings."""
     output_dir: Path = Path("artifacts/finetune")
     """Run folder."""

@@ -18,6 +18,7 @@ from biosig_cli.data.flagged import FlaggedWindows, flag_record, joined
 from biosig_cli.data.readers.base import Source
 from biosig_cli.data.readers.eeg_folder import EegFolder
 from biosig_cli.data.recipe import WindowRecipe
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import MANIFEST, SPLITS, WindowStore, has_split, open_npz, open_split
 from biosig_cli.data.store import open_store as open_one
 from biosig_cli.data.store_files import index_file
@@ -37,7 +38,7 @@ class GivenConfig(Config):
 
     recipe_parts = ("channels", "dataset")
 
-    inputs: tuple[Path, ...] = Field(min_length=1)
+    inputs: tuple[StorePath, ...] = Field(min_length=1)
     """Files or folders of recordings, window stores, or .npz files of windows."""
     channels: dict[str, ChannelConfig] = Field(default_factory=dict)
     """What channels are called in these recordings: of a recipe, `tracks` and `inverted` count.

@@ -69,7 +69,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     inflation = make_inflation(config, parent.spec)
     weights, fates = inflate_weights(parent.state_dict(), parent.channel_dims, inflation)
     fates += dropped_head(content)
-    report = describe(config, source, inflation, fates, is_alike=not parent.channel_dims)
+    report = describe(config, source, inflation, fates, is_alike=parent.channel_dims == {})
     made = {
         "epoch": content.get("epoch", 0),
         "encoder_state_dict": weights,
@@ -91,7 +91,6 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "recipe": inflated_recipe(content.get("recipe"), inflation),
         "lineage": list(content.get("lineage", ())),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)
     write_model_card(config.output, config.output / MODEL_CARD)

@@ -191,6 +191,8 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     for name, objective in config.objectives.asked.items():
         compare(objective, best, f"{name}: {where}, epoch {result.best_epoch}", reporter)
         tell_more(objective, best, reporter)
+        for doubt in objective.doubts(best):
+            reporter.warn(doubt)
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
@@ -219,6 +221,10 @@ def compare(
     answers = {"this model": best[f"val_{objective.judged}"]}
     answers |= {said: best[f"val_{figure}"] for figure, said in objective.trivial.items()}
     first = next(iter(objective.trivial.values()))
+    if answers[first] == 0:
+        # People of whom nothing is known: there is nothing to be better at.
+        reporter.say(f"{title}: nothing to compare, {first} is never wrong there")
+        return
     columns = ["answer", objective.measure, f"of {first.removeprefix('predict ')}"]
     rows = [[said, f"{x:.4f}", f"{x / answers[first]:.3f}"] for said, x in answers.items()]
     if objective.measure == "mean squared error":
