@@ -82,6 +82,12 @@ def build_windows(
     cache: Cache = None,
     offline: Offline = False,
     workers: Annotated[int | None, Option(help="Records at a time. [default: cores]")] = None,
+    executor: Annotated[
+        str | None, Option(metavar="local|dask", help="Who reads recordings. [default: local]")
+    ] = None,
+    scheduler: Annotated[
+        str | None, Option(metavar="tcp://HOST:PORT", help="The Dask cluster's scheduler.")
+    ] = None,
     format: Annotated[
         str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
     ] = None,
@@ -112,6 +118,8 @@ def build_windows(
             "cache": cache,
             "offline": offline or None,
             "workers": workers,
+            "executor": executor,
+            "scheduler": scheduler,
             "format": format,
             "denoise": denoise or None,
             "hash_subjects": hash_subjects or None,

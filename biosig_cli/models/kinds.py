@@ -38,6 +38,8 @@ def read_model(settings: Mapping[str, Any], source: str) -> AnyModel:
     Raises:
         CheckpointError: If it is none that is known here.
     """
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"{source} does not say what model it holds")
     try:
         model: AnyModel = TypeAdapter(AnyModel).validate_python(dict(settings))
     except ValidationError as error:

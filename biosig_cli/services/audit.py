@@ -36,6 +36,7 @@ from biosig_cli.data.findings import (
 )
 from biosig_cli.data.integrity import check_content, check_samples, check_shards
 from biosig_cli.data.recordings import Recordings
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import MANIFEST, WindowStore
 from biosig_cli.engine.checkpoint import lineage, load_checkpoint
 
@@ -47,7 +48,7 @@ FORMATS = (".csv", ".json")
 class AuditConfig(Config):
     """What is looked at, and where the findings go."""
 
-    stores: tuple[Path, ...] = Field(min_length=1)
+    stores: tuple[StorePath, ...] = Field(min_length=1)
     """Folders with train, val and test, single stores, or .npz files."""
     pretrained: tuple[Path, ...] = ()
     """Checkpoints or run folders whose training windows must not be in test."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.remote import local_store, stated
 from biosig_cli.data.store import WindowStore
 from biosig_cli.models.pretrained import told_of_people
 from biosig_cli.services.audit import check_before_scoring, trained_by
@@ -119,7 +120,7 @@ def open_labelled(
     """
     first = models[0]
     own = first.content["config"].get("data_dir") if first.head is not None else None
-    data_dir = config.data_dir or (Path(own) if own else None)
+    data_dir = config.data_dir or (local_store(own, reporter) if own else None)
     if data_dir is None:
         raise ConfigError(
             f"{first.path} is a pretrained encoder: it is not said which windows to score",
@@ -127,7 +128,7 @@ def open_labelled(
         )
     stores, notices = open_splits(config, models, data_dir, own, folder, reporter)
     past = [run for model in models for run in model.past]
-    is_own = own is None or data_dir == Path(own)
+    is_own = own is None or stated(data_dir) == own
     if config.split in ("test", "all"):
         # Windows of another data set may bear ids that mean other people.
         checked = stores if is_own and config.split == "test" else {"test": stores["test"]}
@@ -210,7 +211,7 @@ def open_splits(
         return {"test": test}, [why]
     try:
         # What there is to say of its own windows was said just now, or by finetune.
-        learned = {name: opened(Path(own), name, Reporter(silent=True)) for name in LEARNED}
+        learned = {name: opened(local_store(own), name, Reporter(silent=True)) for name in LEARNED}
     except DataError as error:
         why = (
             f"the windows that {first.name} was trained on can't be opened, so no baseline or "

@@ -17,6 +17,7 @@ from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.flagged import FlaggedWindows, flag_record, joined
 from biosig_cli.data.readers.base import Source
 from biosig_cli.data.recipe import WindowRecipe
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import MANIFEST, SPLITS, WindowStore, has_split, open_npz, open_split
 from biosig_cli.data.store import open_store as open_one
 from biosig_cli.data.store_files import index_file
@@ -34,7 +35,7 @@ class GivenConfig(Config):
 
     recipe_parts = ("channels", "dataset")
 
-    inputs: tuple[Path, ...] = Field(min_length=1)
+    inputs: tuple[StorePath, ...] = Field(min_length=1)
     """Files or folders of recordings, window stores, or .npz files of windows."""
     channels: dict[str, ChannelConfig] = Field(default_factory=dict)
     """What channels are called in these recordings: of a recipe, `tracks` and `inverted` count.
@@ -101,7 +102,7 @@ def open_given(config: GivenConfig, content: Mapping[str, Any], file: Path) -> l
     for path in config.inputs:
         stores = _stores_in(path, spec)
         if stores is not None:
-            given += [_GivenStore(str(path), _checked(store, spec, content)) for store in stores]
+            given += [GivenStore(str(path), _checked(store, spec, content)) for store in stores]
             continue
         if not path.exists():
             raise DataError(
@@ -167,7 +168,7 @@ class _GivenRecords:
 
 
 @dataclass(frozen=True)
-class _GivenStore:
+class GivenStore:
     """Windows that are there already."""
 
     name: str
@@ -178,6 +179,7 @@ class _GivenStore:
         return -(-len(self.store) // READ_ROWS)
 
     def portions(self) -> Iterator[Portion]:
+        """Yield some thousand windows at a time."""
         store = self.store
         record, subject = self._text("record"), self._text("subject")
         start_s, broken = _or_nan(store, "start_s"), self._broken()

@@ -21,6 +21,7 @@ from biosig_cli.engine.checkpoint import (
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
 from biosig_cli.models.pretrained import told_of_people
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.signal.electrodes import electrode_positions
 from biosig_cli.signal.spec import Channel, SignalSpec
@@ -92,11 +93,11 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "lineage": list(content.get("lineage", ())),
         "told": list(told_of_people(content)),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)
+    write_model_card(config.output, config.output / MODEL_CARD)
     say(report, reporter)
-    reporter.fact("written", config.output / BEST, REPORT)
+    reporter.fact("written", config.output / BEST, f"{REPORT}, {MODEL_CARD}")
     return InflateResult(config.output / BEST, report)
 
 
