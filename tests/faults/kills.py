@@ -110,6 +110,7 @@ COMMANDS = {
         "evaluate --checkpoint BASE/finetuned --data-dir BASE/labelled --output-dir OUT "
         "--device cpu --set n_resamples=50"
     ),
+    "export": _command("export --checkpoint BASE/encoder BASE/source --format hf --output OUT"),
     "embed": _command("embed BASE/source --checkpoint BASE/encoder --output OUT/emb.parquet"),
 }  # fmt: skip
 SHORT = ("prepare-splits", "build-windows", "pretrain", "inflate", "finetune")
