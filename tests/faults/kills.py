@@ -226,7 +226,7 @@ def _content(path: Path) -> Any:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name].tobytes() for name in arrays.files}
-    if path.suffix == ".html":
+    if path.suffix in (".html", ".md"):  # say paths and moments
         return "page"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
