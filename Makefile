@@ -2,12 +2,12 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
-# Every extra but the cluster's.
-EXTRAS := demo,dev,eeg,tensorboard,test
+# Every extra but the cluster's, and braindecode, which does not load beside every torch.
+EXTRAS := demo,dev,docs,eeg,onnx,tensorboard,test
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format smoke bench clean
+.PHONY: help setup demo test lint type format smoke docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -40,6 +40,9 @@ type: setup  ## check types
 format: setup  ## mend style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## build the documentation, strictly, into build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup  ## time training, reading and EEG windows, and score the gate of quality
 	$(BIN)/python benchmarks/train.py

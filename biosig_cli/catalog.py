@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biosig_cli.core.config import read_file
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.runtime import Environment, Machine, choose_cache
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
@@ -52,6 +52,7 @@ def open_source(
         offline: Download nothing; as `BIOSIG_OFFLINE` says if not given.
 
     Raises:
+        ConfigError: If `dataset` contradicts the folder's own dataset.yaml.
         DataError: If there is no such folder, nothing in it is known, or VitalDB can't be had.
     """
     if source == VITALDB:
@@ -65,8 +66,7 @@ def open_source(
     if not folder.is_dir():
         what = "a file" if folder.exists() else "not there"
         raise DataError(f"the source {source} is {what}", hint="give the folder: --source FOLDER")
-    if dataset is None and (folder / DATASET_FILE).is_file():
-        dataset = read_dataset(read_file(folder / DATASET_FILE), folder / DATASET_FILE)
+    dataset = _description(folder, dataset)
     if dataset is not None and dataset.describes_files:
         return _with_records(CsvFolder(folder, dataset), source, dataset.files)
     for kind in FOLDERS:
@@ -89,13 +89,13 @@ def open_recording(file: Path, dataset: DatasetConfig | None = None) -> tuple[So
         dataset: What is known of the folder; otherwise a `dataset.yaml` in it is asked.
 
     Raises:
+        ConfigError: If `dataset` contradicts a dataset.yaml beside the file.
         DataError: If it is no recording of a known kind.
     """
     # A file of BIDS is described by others, up to the root of its data set.
     root = next((p for p in file.parents if (p / "dataset_description.json").is_file()), None)
     folder = root or file.parent
-    if dataset is None and (folder / DATASET_FILE).is_file():
-        dataset = read_dataset(read_file(folder / DATASET_FILE), folder / DATASET_FILE)
+    dataset = _description(folder, dataset)
     sources: Iterable[Source] = (kind(folder, dataset) for kind in FOLDERS if kind.is_in(folder))
     if dataset is not None and dataset.describes_files:
         sources = [CsvFolder(folder, dataset)]
@@ -108,6 +108,25 @@ def open_recording(file: Path, dataset: DatasetConfig | None = None) -> tuple[So
         f"{'; '.join(kind.looks_for for kind in FOLDERS)}",
         hint="give the folder, or describe CSV, Parquet or npz files in a dataset.yaml beside it",
     )
+
+
+def _description(folder: Path, stated: DatasetConfig | None) -> DatasetConfig | None:
+    """Return how a folder is described: by its own file, or by what the recipe has `stated`.
+
+    Raises:
+        ConfigError: If both do, and say different things.
+    """
+    path = folder / DATASET_FILE
+    if not path.is_file():
+        return stated
+    own = read_dataset(read_file(path), path)
+    if stated is not None and stated != own:
+        raise ConfigError(
+            f"{path} and the recipe's `dataset:` describe the same folder, and differently",
+            hint=f"--set dataset=null takes {DATASET_FILE}; to take the recipe's, move the file "
+            "away",
+        )
+    return own
 
 
 def _with_records(source: CsvFolder, folder: str, pattern: str) -> Source:

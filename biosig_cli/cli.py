@@ -1,5 +1,6 @@
 """The command line: the commands in the order of the work, and what an error looks like."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ from biosig_cli.commands.checking import configs, doctor
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate, submission
 from biosig_cli.commands.runs import runs
-from biosig_cli.commands.taking import embed, predict
+from biosig_cli.commands.taking import embed, export, predict
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def biosig(
 
 COMMANDS = (
     *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
-    *(embed, predict, submission, audit, smoke, doctor),
+    *(embed, predict, export, submission, audit, smoke, doctor),
 )
 """In the order of the work."""
 
@@ -99,4 +100,6 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of `biosig`."""
+    # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

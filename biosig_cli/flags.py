@@ -21,6 +21,10 @@ Cache = Annotated[
     Path | None, Option(metavar="FOLDER", help="Keeps downloads. [default: $BIOSIG_CACHE]")
 ]
 Offline = Annotated[bool, Option("--offline", help="Download nothing: use what the cache has.")]
+Checkpoint = Annotated[
+    Path | None,
+    Option(metavar="RUN|CHECKPOINT", help="The model. [default: artifacts/pretrain or finetune]"),
+]
 Device = Annotated[
     str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
 ]

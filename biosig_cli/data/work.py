@@ -8,8 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.parts import write_part
@@ -129,7 +130,16 @@ _makers: list[Maker] = []
 
 def _start(maker: Maker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
+    Thread(target=_end_with_parent, daemon=True).start()
     _makers[:] = [maker]
+
+
+def _end_with_parent() -> None:
+    """End when the main process is killed, which could not tell its workers."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(task: Task) -> Outcome:

@@ -11,6 +11,7 @@ from torch import Tensor
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, lineage, load_checkpoint
+from biosig_cli.engine.plain_files import is_plain
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
 from biosig_cli.models.kinds import AnyModel, read_model
@@ -106,7 +107,7 @@ def find_weights(name: str) -> Weights:
         CheckpointError: If it can't be found, fetched or read.
     """
     path = Path(name).expanduser()
-    if path.is_file() or any((path / file).is_file() for file in (BEST, LAST)):
+    if path.is_file() or is_plain(path) or any((path / f).is_file() for f in (BEST, LAST)):
         return read_trained(path, name)
     if path.is_dir():
         return read_released(path, name)

@@ -79,9 +79,12 @@ class TtmConfig(ModelConfig):
             ConfigError: If the windows have another length than the context.
         """
         if spec.n_samples != self.context_length:
+            is_eeg = any(channel.kind == "eeg" for channel in spec.channels)
             raise ConfigError(
                 f"the model takes {self.context_length} samples, the windows have {spec.n_samples}",
-                hint=f"give --context-length {spec.n_samples} with a patch size that divides it, "
+                hint="EEG has a model of its own: --set model.kind=eeg, or --config eeg_phase1b"
+                if is_eeg
+                else f"give --context-length {spec.n_samples} with a patch size that divides it, "
                 f"or cut windows of {self.context_length} samples: `biosig build-windows` "
                 "with --windows-yaml (windows: 1250 samples, windows_1024: 1024)",
             )

@@ -25,9 +25,11 @@ from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.parts import write_npz
 from biosig_cli.data.pseudonyms import hide_subjects
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.vitaldb import VitalDb
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import SPLITS, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
+from biosig_cli.services.dataset_card import DATASET_CARD, write_dataset_card
 from biosig_cli.services.denoised import report_targets, say_target, target_facts
 from biosig_cli.services.labelling import open_labels, report_labels
 from biosig_cli.services.split_store import Build, SplitWindows, build_split
@@ -171,6 +173,7 @@ def build_stores(
     reporter.fact("window", f"{_listed(spec.names)}: {shape}", f"{spec.duration_s:g} s each")
     say_target(target_facts(recipe, source), reporter)
     labelling = open_labels(source, reporter)
+    _say_where_labels_go(source, recipe, reporter)
     result = BuildWindowsResult(config.outdir)
     for split, folder in folders.items():
         if not splits.cases[split]:
@@ -225,6 +228,13 @@ def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, st
     return open_source(where, dataset, cache=cache, offline=config.offline), path
 
 
+def _say_where_labels_go(source: Source, recipe: WindowRecipe, reporter: Reporter) -> None:
+    if not source.labels and not any(each.delays for each in recipe.windows.segments):
+        is_folder = not isinstance(source, VitalDb)
+        where = "`labels:` in a dataset.yaml beside the recordings names a table of them"
+        reporter.fact("labels", "none", where if is_folder else "")
+
+
 def _listed(names: Sequence[str]) -> str:
     """Return the names of channels, of many the first and the last."""
     if len(names) > N_LISTED:
@@ -261,10 +271,12 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
         )
     if skipped:
         reporter.warn(f"{len(skipped)} cases skipped, see skipped.csv in {config.outdir}/SPLIT")
+    complete = {split: each.folder for split, each in result.splits.items() if each.n_windows}
+    write_dataset_card(config.outdir, complete)
     for split, each in result.splits.items():
         if config.format == "npz" and each.n_windows:
             path = config.outdir / f"{split}_windows.npz"
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
-    shows = f"{QUALITY_PAGE} and windows.png in each folder show them"
+    shows = f"{QUALITY_PAGE} and windows.png in each folder show them, {DATASET_CARD} tells of all"
     reporter.fact("written", config.outdir, shows)

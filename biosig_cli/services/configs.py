@@ -27,6 +27,7 @@ from biosig_cli.services.audit import AuditConfig
 from biosig_cli.services.build_windows import BuildWindowsConfig
 from biosig_cli.services.embed import EmbedConfig
 from biosig_cli.services.evaluate import EvaluateConfig
+from biosig_cli.services.export import ExportConfig
 from biosig_cli.services.finetune import FinetuneConfig
 from biosig_cli.services.inflate import InflateConfig
 from biosig_cli.services.predict import PredictConfig
@@ -45,6 +46,7 @@ CONFIGS: dict[str, type[Config]] = {
     "smoke": SmokeConfig,
     "embed": EmbedConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
 }
 """By command, what it reads of a file."""
 

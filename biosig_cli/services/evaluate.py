@@ -23,6 +23,7 @@ from biosig_cli.services.evaluate_pictures import gather_material
 from biosig_cli.services.evaluate_reconstruction import evaluate_reconstruction
 from biosig_cli.services.evaluate_repeats import cross_validation, label_efficiency
 from biosig_cli.services.evaluate_scores import score
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.intervals import FEW_SUBJECTS, N_RESAMPLES
 from biosig_cli.tasks.kinds import AnyTask
@@ -91,6 +92,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     task = settled_task(models, config.task)
     if task is None:
         metrics = evaluate_reconstruction(config, models[0], device.value, folder, reporter)
+        write_model_card(models[0].path, folder / MODEL_CARD, of=folder)
         return EvaluateResult(folder, metrics)
     data = open_labelled(config, models, task, folder, reporter)
     models = [model.fitted_to(data.stores["test"].spec) for model in models]
@@ -116,6 +118,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     write_predictions(folder / PREDICTIONS, data, answers)
     material = gather_material(compared, answers[0])
     write_evaluation_page(folder / REPORT, metrics, drawn=material)
+    write_model_card(models[0].path, folder / MODEL_CARD, of=folder)
     conclude(metrics, folder, reporter)
     return EvaluateResult(folder, metrics)
 
@@ -217,7 +220,7 @@ def conclude(metrics: Mapping[str, Any], folder: Path, reporter: Reporter) -> No
         reporter.table(f"{title}, {whose}", columns, rows)
     for notice in metrics["notices"]:
         reporter.warn(notice)
-    reporter.fact("report", folder / REPORT, f"{METRICS}, {PREDICTIONS}")
+    reporter.fact("report", folder / REPORT, f"{METRICS}, {PREDICTIONS}, {MODEL_CARD}")
 
 
 def show(figure: Mapping[str, Any] | None) -> str:

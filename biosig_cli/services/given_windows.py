@@ -102,7 +102,7 @@ def open_given(config: GivenConfig, content: Mapping[str, Any], file: Path) -> l
     for path in config.inputs:
         stores = _stores_in(path, spec)
         if stores is not None:
-            given += [_GivenStore(str(path), _checked(store, spec, content)) for store in stores]
+            given += [GivenStore(str(path), _checked(store, spec, content)) for store in stores]
             continue
         if not path.exists():
             raise DataError(
@@ -168,7 +168,7 @@ class _GivenRecords:
 
 
 @dataclass(frozen=True)
-class _GivenStore:
+class GivenStore:
     """Windows that are there already."""
 
     name: str
@@ -179,6 +179,7 @@ class _GivenStore:
         return -(-len(self.store) // READ_ROWS)
 
     def portions(self) -> Iterator[Portion]:
+        """Yield some thousand windows at a time."""
         store = self.store
         record, subject = self._text("record"), self._text("subject")
         start_s, broken = _or_nan(store, "start_s"), self._broken()

@@ -136,7 +136,10 @@ def _choose(
     n_excluded = len(ids) - len(there)
     if n_excluded:
         reporter.fact("excluded", f"{n_excluded} records", "of subjects that the recipe excludes")
-    return there[: N_FASTTRACK if config.mode == "fasttrack" else None]
+    if config.mode == "full" or len(there) <= N_FASTTRACK:
+        return there
+    reporter.fact("mode", config.mode, f"first {N_FASTTRACK} of {len(there)}; all: --mode full")
+    return there[:N_FASTTRACK]
 
 
 def _split(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from biosig_cli import __version__
-from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
+from biosig_cli.core.artifacts import FORMAT, alone_in, provenance, read_json, write_json
 from biosig_cli.core.config import differences
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Advance, Reporter
@@ -116,9 +116,17 @@ def build_split(
         scheduler: Address of the Dask cluster whose workers read them instead.
 
     Raises:
-        ConfigError: If the folder holds windows of another recipe, or there is no such cluster.
+        ConfigError: If the folder holds windows of another recipe, another command builds there, or
+            there is no such cluster.
         DataError: If a part can't be written.
     """
+    with alone_in(build.folder):
+        return _build_split(build, workers, reporter, scheduler)
+
+
+def _build_split(
+    build: Build, workers: int | None, reporter: Reporter, scheduler: str | None
+) -> SplitWindows:
     done = _finished(build, reporter)
     if done is not None:
         return done
@@ -179,6 +187,7 @@ def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
         )
     if manifest.get("input_digest") == build.input_digest:
         reporter.say(f"{build.split}: complete, nothing to do ({build.folder})")
+        _clear_parts(build)  # a build may be killed after its manifest, before this
         return SplitWindows(build.folder, manifest)
     reporter.say(f"{build.split}: its recordings or subjects have changed, so it is built again")
     (build.folder / MANIFEST).unlink()
@@ -249,8 +258,15 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
-        # The same command again fetches what could not be had, and adds it to these.
-        if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
-            for old in build.folder.glob("parts-*"):
-                shutil.rmtree(old)
+        _clear_parts(build)
     return SplitWindows(build.folder, manifest)
+
+
+def _clear_parts(build: Build) -> None:
+    """Take the parts of a complete store away, unless a record could not be had.
+
+    Then the same command again fetches it, and adds it to these.
+    """
+    if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
+        for old in build.folder.glob("parts-*"):
+            shutil.rmtree(old)

@@ -91,7 +91,9 @@ class EegFolder(RecordFolder):
         chosen: dict[str, str] = {}
         for name, channel in channels.items():
             among = eeg if channel.kind == "eeg" else rest
-            found = choose_track(path.name, name, channel, list(among.values()))
+            # Most who miss a PPG here have taken the recipe of another kind of recording.
+            others_there = "" if among is eeg or not eeg else " beside its EEG (--config eeg)"
+            found = choose_track(path.name, name, channel, list(among.values()), what=others_there)
             chosen[name] = next(raw for raw, plain in among.items() if plain == found)
         raw = open_eeg(path, chosen.values())
         events = self._events(path, events_of(raw))
