@@ -22,13 +22,14 @@ of a process that makes the windows of one long record, read from a .vital file 
 
 import argparse
 import json
-import multiprocessing
 import os
+import pickle
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ from scipy import signal
 
 from biosig_cli.catalog import open_source
 from biosig_cli.core.progress import Reporter
-from biosig_cli.core.runtime import peak_memory_gb
 from biosig_cli.data.recipe import WindowRecipe
 from biosig_cli.data.record import Record
 from biosig_cli.data.windows import cut_record
@@ -125,24 +125,12 @@ def compare(records: Mapping[str, Record], recipe: WindowRecipe, python: Path | 
     n_windows = sum(len(cut_record(each, recipe, subject="").data) for each in records.values())
     hours = sum(r.tracks["PPG"].samples.size for r in records.values()) / 500 / 3600
     print(f"{len(records)} recordings, {hours:.1f} h of PPG and ECG at 500 Hz")
-    wanted = {"PPG": recipe.channels["PPG"]}
-    alone = recipe.model_copy(update={"channels": wanted})
     ours_s = best_s(lambda: [cut_record(each, recipe, subject="") for each in records.values()])
-    ppg_s = best_s(lambda: [cut_record(each, alone, subject="") for each in records.values()])
     print(f"  ours, PPG and ECG      {ours_s:7.2f} s  {n_windows / ours_s:8,.0f} windows/s")
-    print(f"  ours, PPG alone        {ppg_s:7.2f} s")
-    pulses = [each.tracks["PPG"] for each in records.values()]
-    for what, derivatives in {"PaPaGei's steps": True, "  no derivatives": False}.items():
-        theirs_s = best_s(
-            lambda also=derivatives: [
-                papagei(each.samples, each.sampling_hz, derivatives=also) for each in pulses
-            ]
-        )
-        print(f"  {what}, PPG   {theirs_s:7.2f} s  ours is {theirs_s / ppg_s:.1f} x as fast")
-    if python is None:
-        print("  neurokit2              left out: no --neurokit PYTHON was given")
-        return
-    found = neurokit(python, records)
+    compare_papagei(list(records.values()), recipe)
+    found = (
+        {"why": "no --neurokit PYTHON was given"} if python is None else neurokit(python, records)
+    )
     if "why" in found:
         print(f"  neurokit2              left out: {found['why']}")
         return
@@ -154,11 +142,27 @@ def compare(records: Mapping[str, Record], recipe: WindowRecipe, python: Path | 
         )
 
 
+def compare_papagei(records: Sequence[Record], recipe: WindowRecipe) -> None:
+    """Print how long we take for the PPG alone, and how long PaPaGei's steps take."""
+    alone = recipe.model_copy(update={"channels": {"PPG": recipe.channels["PPG"]}})
+    ours_s = best_s(lambda: [cut_record(each, alone, subject="") for each in records])
+    print(f"  ours, PPG alone        {ours_s:7.2f} s")
+    pulses = [each.tracks["PPG"] for each in records]
+    for what, derivatives in {"PaPaGei's steps": True, "  no derivatives": False}.items():
+        theirs_s = best_s(
+            lambda also=derivatives: [
+                papagei(each.samples, each.sampling_hz, derivatives=also) for each in pulses
+            ]
+        )
+        print(f"  {what}, PPG   {theirs_s:7.2f} s  ours is {theirs_s / ours_s:.1f} x as fast")
+
+
 def time_long(record: Record, recipe: WindowRecipe) -> None:
     """Print what a case of three hours takes after it was read."""
     long = repeated(record, LONG_S)
     spent_s = best_s(lambda: cut_record(long, recipe, subject=""))
     print(f"one case of 3 h, 2 channels at 500 Hz: {spent_s:.2f} s of the processor after reading")
+    compare_papagei([long], recipe)
 
 
 def draw_cost(source: Path, output: Path) -> None:
@@ -218,29 +222,40 @@ def write_long(path: Path, record: Record, duration_s: float) -> None:
     file.to_vital(str(path), packed=False)
 
 
-def _worker(folder: Path, recipe: WindowRecipe, said: Any) -> None:
-    maker = Maker(open_source(str(folder)), recipe)
-    before_gb = peak_memory_gb()
-    began_s = time.process_time()
-    _, why = maker.make(Task("long", "1", folder / "part.npz", "long"))
-    said.put((before_gb, peak_memory_gb(), time.process_time() - began_s, why))
+WORKER = """
+import json, pickle, sys, time
+from pathlib import Path
+
+
+def peak_mib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
+
+
+maker, task = pickle.loads(Path(sys.argv[1]).read_bytes())
+before_mib, began_s = peak_mib(), time.process_time()
+_, why = maker.make(task)
+print(json.dumps([before_mib, peak_mib(), time.process_time() - began_s, why]))
+"""
+"""Does what a worker does, and imports no more than it; says what Linux knows of its memory."""
 
 
 def weigh(record: Record, recipe: WindowRecipe, hours: list[float]) -> None:
     """Print the most memory that a worker holds for a record, by its length."""
-    fresh = multiprocessing.get_context("spawn")
     for each in hours:
         with tempfile.TemporaryDirectory() as folder:
-            write_long(Path(folder) / "long.vital", record, each * 3600)
-            size_mb = (Path(folder) / "long.vital").stat().st_size / 1e6
-            said = fresh.SimpleQueue()
-            worker = fresh.Process(target=_worker, args=(Path(folder), recipe, said))
-            worker.start()
-            before_gb, peak_gb, spent_s, why = said.get()
-            worker.join()
+            file, given = Path(folder) / "long.vital", Path(folder) / "given"
+            write_long(file, record, each * 3600)
+            maker = Maker(open_source(folder), recipe)
+            task = Task("long", "1", Path(folder) / "part.npz", "long")
+            given.write_bytes(pickle.dumps((maker, task)))
+            line = [sys.executable, "-c", WORKER, str(given)]
+            done = subprocess.run(line, capture_output=True, text=True, check=True)
+            before_mib, peak_mib, spent_s, why = json.loads(done.stdout)
+            size_mb = file.stat().st_size / 1e6
         print(
-            f"a worker, record of {each:4g} h ({size_mb:.0f} MB): at most {peak_gb * 1024:.0f} "
-            f"MiB, {before_gb * 1024:.0f} before; {spent_s:.1f} s with reading {why}"
+            f"a worker, record of {each:4g} h ({size_mb:.0f} MB): at most {peak_mib:.0f} MiB, "
+            f"{before_mib:.0f} before it; {spent_s:.1f} s with reading {why}"
         )
 
 
