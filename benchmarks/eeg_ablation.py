@@ -44,7 +44,7 @@ OTHERS = ["Fpz", "FC5", "FC1", "FC2", "FC6", "CP5", "CP1", "CP2", "CP6", "PO7", 
 OTHERS += ["PO4", "PO8", "Oz"]
 PHASE_1, PHASE_2, LABELLED = 5, 3, 5
 """Epochs of hidden patches, of contrast, and with labels."""
-SIZE = {"model.width": 48, "model.n_layers": 2, "model.n_heads": 4, "model.patch_size": 40}
+SIZE = {"model.width": 48, "model.n_layers": 1, "model.n_heads": 4, "model.patch_size": 50}
 HEADS = "{age: {kind: regression}, sex: {kind: classification}}"
 FULL = "both phases"
 VARIANTS: dict[str, dict[str, str]] = {
@@ -172,7 +172,7 @@ def pretrain(
     """Pretrain by a shipped config, unless that is done."""
     if is_done(folder):
         return
-    settings = {"probe": "null", "plan.batch_size": 32, "plan.warmup_epochs": 1, **changed}
+    settings = {"probe": "null", "plan.batch_size": 64, "plan.warmup_epochs": 1, **changed}
     did(
         *("pretrain", "--config", config, *more, "--epochs", epochs, "--seed", seed),
         *(each for store in stores for each in ("--data-dir", store)),

@@ -100,7 +100,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     answers, notices = compared.answers()
     scored = score(compared, answers)
     repeated, more = cross_validation(compared, reporter)
-    notices = [*data.notices, *few(data, repeated), *notices, *more]
+    seen = data.seen if repeated else []
+    notices = [*data.notices, *seen, *few(data, repeated), *notices, *more]
     metrics = {
         "format": FORMAT,
         **provenance("torch", "numpy", "scikit-learn"),

@@ -39,6 +39,7 @@ class Labelled:
         task: The task, with its classes.
         is_own: Whether all of it is one data set, so that people can be left out in turn.
         notices: What a reader has to know.
+        seen: The same, where people are left out in turn.
     """
 
     data_dir: Path
@@ -48,6 +49,7 @@ class Labelled:
     task: AnyTask
     is_own: bool
     notices: list[str]
+    seen: list[str]
 
     @property
     def examples(self) -> Examples:
@@ -143,14 +145,15 @@ def open_labelled(
         for name, store in stores.items()
     }
     before = first.past[:-1] if first.head is not None else first.past
-    notices += seen_before(before, parts) if is_own else []
+    seen = seen_before(before, parts) if is_own else []
     notices += [
         f"{model.name} was told {task.label} of the people it was pretrained with "
-        "(objectives.auxiliary): left out in turn, their answers are no news to it"
+        "(objectives.auxiliary): its frozen encoder is no measure of what signals alone teach, and "
+        "left out in turn, their answers are no news to it"
         for model in models
         if task.label in told_of_people(model.content)
     ]
-    return Labelled(data_dir, config.split, stores, parts, task, is_own, notices)
+    return Labelled(data_dir, config.split, stores, parts, task, is_own, notices, seen)
 
 
 def seen_before(past: Sequence[Mapping[str, Any]], parts: Mapping[str, Examples]) -> list[str]:

@@ -56,6 +56,7 @@ class Model:
             "task": self.task.dump(),
             "parent": self.weights.provenance() if self.weights else None,
             "lineage": [dict(run) for run in past],
+            "told": list(self.weights.told) if self.weights else [],
         }
 
     @property

@@ -20,6 +20,7 @@ from biosig_cli.engine.checkpoint import (
     save_checkpoint,
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
+from biosig_cli.models.pretrained import told_of_people
 from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.signal.electrodes import electrode_positions
@@ -90,6 +91,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "data": content.get("data", {}),
         "recipe": inflated_recipe(content.get("recipe"), inflation),
         "lineage": list(content.get("lineage", ())),
+        "told": list(told_of_people(content)),
     }
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)

@@ -173,6 +173,9 @@ def prepare(
         mix(config, config.windows, stores, split, place.device, objectives=config.objectives)
         for split in ("train", "val")
     )
+    if config.objectives.groups is not None:
+        counts = f"{train.n_windows:,} windows an epoch", f"{val.n_windows:,} to validate"
+        reporter.fact("compares", *counts)
     plan = fitted_plan(config, reporter)
     if config.move.frozen_epochs >= plan.epochs:
         reporter.warn(

@@ -108,4 +108,5 @@ def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) 
         "config": config.dump(),
         "parent": weights.provenance() if weights else None,
         "lineage": [dict(run) for run in weights.lineage] if weights else [],
+        "told": list(weights.told) if weights else [],
     }
