@@ -83,7 +83,7 @@ def _outputs(model: Candidate) -> dict[str, Any]:
     n_channels = len(encoder.montage())
     embedding = {
         "shape": ["batch", 2 * n_channels * encoder.width],
-        "what": "mean over time of the tokens of each channel, then their spread",
+        "what": "channel by channel, the mean of its tokens over time, then their spread",
     }
     if task is None:
         shape = ["batch", n_channels, encoder.n_positions, encoder.width]

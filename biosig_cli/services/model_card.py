@@ -133,9 +133,11 @@ def training(content: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[st
         ("Ended", manifest.get("made_at")),
         ("Packages", packages),
     ]
+    # The architecture as it is: fine-tuning takes its parent's, whatever its settings say.
+    stated = flat(content.get("config") or {}) | flat({"model": content["model_config"]})
     settings = [
         (key, "none" if value is None else value)
-        for key, value in flat(content.get("config") or {}).items()
+        for key, value in stated.items()
         if not key.startswith(PLACES)
     ]
     return ["## Training", "", *facts(compute), *table(("setting", "value"), settings)]
