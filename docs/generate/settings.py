@@ -17,9 +17,9 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Made from the code. A file given with `--config` may hold any of these, and `--set",
-        "KEY.SUB=VALUE` sets one by its path. A key that is a command's name (`finetune:`) holds the",
-        "settings of that command; `biosig configs validate FILE` checks a file, `biosig configs show",
-        "FILE` says where each value comes from.",
+        "KEY.SUB=VALUE` sets one by its path. A key that is a command's name (`finetune:`) holds",
+        "the settings of that command; `biosig configs validate FILE` checks a file, `biosig",
+        "configs show FILE` says where each value comes from.",
         "",
     ]
     listed: dict[type[BaseModel], str] = {}
@@ -85,9 +85,10 @@ def _type(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    value = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
-        return getattr(value, "kind", "") and f"`kind: {value.kind}`"  # type: ignore[attr-defined]
+        kind = getattr(value, "kind", "")
+        return kind and f"`kind: {kind}`"
     text = json.dumps(value, default=lambda each: _plain(each))
     return f"`{_cell(text)}`" if len(text) <= 60 else "see the shipped recipe"
 
