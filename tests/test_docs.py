@@ -71,10 +71,10 @@ def test_reference_has_every_setting_and_recipe() -> None:
             assert f"| `{name}` |" in page
             assert " ".join((field.description or "").split()).replace("|", "\\|") in page
     assert "| `mask_ratio` | `float` | `0.4` | Share of patches hidden. |" in page
-    links = set(re.findall(r"\]\(#(\w+)\)", page))
-    assert (
-        links == {each.lower() for each in re.findall(r"^### (\w+)$", page, re.M)} >= {"ttmconfig"}
-    )
+    links = set(re.findall(r"\]\(#([\w-]+)\)", page))
+    titles = re.findall(r"^### (.+)$", page, re.M)
+    assert len(set(titles)) == len(titles)
+    assert links == {each.lower().replace(" ", "-") for each in titles} >= {"ttmconfig"}
     recipes = recipes_page()
     for path in shipped_configs().values():
         assert path.read_text("utf-8").strip() in recipes
