@@ -96,5 +96,5 @@ def test_notebook_goes_from_install_to_report_and_on_after_a_disconnect(
     again.cells = [cell for cell in again.cells[:end] if "smoke" not in cell.source]
     said = execute(again)
     assert "complete, nothing to do" in "".join(said)
-    assert "finished" in said[-1]
+    assert "resumed after epoch" in said[-1]
     assert served.n_asked == asked
