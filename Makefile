@@ -2,8 +2,8 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
-# Every extra but the cluster's.
-EXTRAS := demo,dev,docs,eeg,tensorboard,test
+# Every extra but the cluster's, and braindecode, which does not load beside every torch.
+EXTRAS := demo,dev,docs,eeg,onnx,tensorboard,test
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,8 @@
 """The command line: the commands in the order of the work, and what an error looks like."""
 
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,7 @@ from biosig_cli.commands.checking import configs, doctor
 from biosig_cli.commands.data import audit, build_windows, prepare_splits
 from biosig_cli.commands.results import evaluate, submission
 from biosig_cli.commands.runs import runs
-from biosig_cli.commands.taking import embed, predict
+from biosig_cli.commands.taking import embed, export, predict
 from biosig_cli.commands.training import finetune, inflate, pretrain, smoke
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="biosig",
     help="From raw physiological recordings to a pretrained, honestly judged model.",
-    add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -39,33 +40,54 @@ def biosig(
     version: Annotated[
         bool, Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    quiet: Annotated[bool, Option("--quiet", help="Say nothing but warnings and errors.")] = False,
+    verbose: Annotated[
+        bool, Option("--verbose", help="Name every skipped record, and where an error arose.")
+    ] = False,
 ) -> None:
     """From raw physiological recordings to a pretrained, honestly judged model.
 
     prepare-splits → build-windows → pretrain → inflate → finetune → evaluate; `smoke` checks the
     chain in a minute.
+
+    Example: `biosig prepare-splits --source recordings --output data`
+
+    Example: `biosig --quiet build-windows --split-file data/splits_fasttrack.json`
     """
+    from biosig_cli.core.progress import Reporter
+
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet and --verbose exclude each other")
+    Reporter.loudness = "quiet" if quiet else "verbose" if verbose else "normal"
 
 
-COMMANDS = (
-    *(prepare_splits, build_windows, pretrain, inflate, finetune, evaluate),
-    *(embed, predict, submission, audit, smoke, doctor),
-)
-"""In the order of the work."""
+COMMANDS = {
+    "Windows from recordings": (prepare_splits, build_windows),
+    "Training": (pretrain, inflate, finetune),
+    "Is it any good?": (evaluate, audit, submission),
+    "Take the model with you": (embed, predict, export),
+    "Look and check": (smoke, doctor),
+}
+"""By panel of the help, in the order of the work."""
+ANYWHERE = ("--quiet", "--verbose")
+"""Flags of all commands, which may stand after the command, too."""
 
-for command in COMMANDS:
-    app.command()(command)
-app.add_typer(runs)
-app.add_typer(configs)
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(runs, rich_help_panel="Look and check")
+app.add_typer(configs, rich_help_panel="Look and check")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command in `arguments` and return its exit code."""
     from biosig_cli.core.older_forms import older_form
 
+    first = [each for each in arguments if each in ANYWHERE]
+    rest = [each for each in arguments if each not in ANYWHERE]
     try:
         code = typer.main.get_command(app).main(
-            list(arguments) or ["--help"], prog_name="biosig", standalone_mode=False
+            [*first, *rest] if rest else ["--help"], prog_name="biosig", standalone_mode=False
         )
     except typer.TyperException as error:
         hint = older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
@@ -75,6 +97,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not _is_ours(error):
             raise
+        if "--verbose" in first:
+            traceback.print_exc()
         return _fail(str(error), error.hint, error.exit_code)
     return code if isinstance(code, int) else 0
 
@@ -99,4 +123,6 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of `biosig`."""
+    # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

@@ -5,9 +5,25 @@ from typing import Annotated
 
 from typer import Option
 
+
+def recipes(incomplete: str) -> list[str]:
+    """Return the shipped configs and the YAML files here that a shell may complete a word to."""
+    from biosig_cli.core.config import shipped_configs
+
+    here = [str(path) for path in Path().glob("*.y*ml")]
+    return [name for name in (*shipped_configs(), *here) if name.startswith(incomplete)]
+
+
 ConfigFile = Annotated[
-    str | None, Option("--config", metavar="FILE|NAME", help="A YAML file, or a shipped config.")
+    str | None,
+    Option(
+        "--config",
+        metavar="FILE|NAME",
+        help="A YAML file, or a shipped config.",
+        autocompletion=recipes,
+    ),
 ]
+Json = Annotated[bool, Option("--json", help="Print JSON, for other programs.")]
 Settings = Annotated[
     list[str] | None,
     Option("--set", metavar="KEY.SUB=VALUE", help="Any setting, by its path; may be repeated."),
@@ -21,6 +37,10 @@ Cache = Annotated[
     Path | None, Option(metavar="FOLDER", help="Keeps downloads. [default: $BIOSIG_CACHE]")
 ]
 Offline = Annotated[bool, Option("--offline", help="Download nothing: use what the cache has.")]
+Checkpoint = Annotated[
+    Path | None,
+    Option(metavar="RUN|CHECKPOINT", help="The model. [default: artifacts/pretrain or finetune]"),
+]
 Device = Annotated[
     str | None, Option(metavar="auto|cpu|cuda[:N]|mps", help="Where to compute. [default: auto]")
 ]

@@ -10,25 +10,34 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+from biosig_cli.commands.printing import print_json
+from biosig_cli.flags import Json, recipes
+
 configs = typer.Typer(
     name="configs",
     help="The shipped recipes: `biosig configs ls`, `biosig configs show NAME`.",
     no_args_is_help=True,
 )
-File = Annotated[str, Argument(metavar="FILE|NAME", help="A YAML file, or a shipped config.")]
-Json = Annotated[bool, Option("--json", help="Print JSON, for other programs.")]
+File = Annotated[
+    str,
+    Argument(metavar="FILE|NAME", help="A YAML file, or a shipped config.", autocompletion=recipes),
+]
 
 
 @configs.command()
-def ls() -> None:
+def ls(as_json: Json = False) -> None:
     """List the shipped recipes, one line each.
 
     Example: `biosig configs ls`
+
+    Example: `biosig configs ls --json`
     """
     from biosig_cli.core.progress import Reporter
     from biosig_cli.services.configs import list_configs
 
-    list_configs(Reporter())
+    found = list_configs(Reporter(silent=as_json))
+    if as_json:
+        print_json(found)
 
 
 @configs.command()
@@ -36,12 +45,14 @@ def show(file: File, as_json: Json = False) -> None:
     """Show every value that a file comes to, and where it is from.
 
     Example: `biosig configs show ssl_pretrain`
+
+    Example: `biosig configs show artifacts/pretrain/training_config.json --json`
     """
     from biosig_cli.core.progress import Reporter
     from biosig_cli.services import configs
 
     if as_json:
-        typer.echo(json.dumps(configs.as_json(file), indent=2))
+        print_json(configs.as_json(file))
     else:
         configs.show_config(file, Reporter())
 
@@ -53,6 +64,8 @@ def copy(
 ) -> None:
     """Copy a shipped recipe, to change it.
 
+    Example: `biosig configs copy but_ppg`
+
     Example: `biosig configs copy but_ppg --output mine.yaml`
     """
     from biosig_cli.core.progress import Reporter
@@ -62,15 +75,19 @@ def copy(
 
 
 @configs.command()
-def validate(file: File) -> None:
+def validate(file: File, as_json: Json = False) -> None:
     """Check a file: every unknown key and wrong value is named, with what was meant.
 
     Example: `biosig configs validate mine.yaml`
+
+    Example: `biosig configs validate eeg --json`
     """
     from biosig_cli.core.progress import Reporter
     from biosig_cli.services.configs import validate_config
 
-    validate_config(file, Reporter())
+    stated = validate_config(file, Reporter(silent=as_json))
+    if as_json:
+        print_json({"file": file, "valid": True, "values_stated": stated})
 
 
 @configs.command()
@@ -78,6 +95,8 @@ def schema() -> None:
     """Print the JSON schema of config files, so that an editor completes and checks them.
 
     Example: `biosig configs schema > biosig.schema.json`
+
+    Example: `biosig configs schema | less`
     """
     from biosig_cli.services.configs import schema
 
@@ -85,15 +104,20 @@ def schema() -> None:
 
 
 @configs.command()
-def diff(file: File, other: File) -> None:
+def diff(file: File, other: File, as_json: Json = False) -> None:
     """Show the values in which two files differ, defaults filled in.
 
     Example: `biosig configs diff ssl_pretrain mine.yaml`
+
+    Example: `biosig configs diff windows windows_1024 --json`
     """
     from biosig_cli.core.progress import Reporter
     from biosig_cli.services.configs import diff_configs
 
-    diff_configs(file, other, Reporter())
+    found = diff_configs(file, other, Reporter(silent=as_json))
+    if as_json:
+        keys = ("command", "setting", "first", "second")
+        print_json([dict(zip(keys, each, strict=True)) for each in found])
 
 
 def doctor(

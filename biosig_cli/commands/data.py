@@ -8,7 +8,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from biosig_cli.flags import Cache, ConfigFile, HashSubjects, Offline, Seed, Settings, Source
+from biosig_cli.commands.printing import print_json
+from biosig_cli.flags import Cache, ConfigFile, HashSubjects, Json, Offline, Seed, Settings, Source
 
 
 def prepare_splits(
@@ -28,6 +29,8 @@ def prepare_splits(
     hash_subjects: HashSubjects = False,
 ) -> None:
     """Split subjects, never cases, into train, val and test (70 / 15 / 15).
+
+    Example: `biosig prepare-splits --mode fasttrack --case-set bis`
 
     Example: `biosig prepare-splits --source recordings --mode full --output data`
     """
@@ -82,6 +85,12 @@ def build_windows(
     cache: Cache = None,
     offline: Offline = False,
     workers: Annotated[int | None, Option(help="Records at a time. [default: cores]")] = None,
+    executor: Annotated[
+        str | None, Option(metavar="local|dask", help="Who reads recordings. [default: local]")
+    ] = None,
+    scheduler: Annotated[
+        str | None, Option(metavar="tcp://HOST:PORT", help="The Dask cluster's scheduler.")
+    ] = None,
     format: Annotated[
         str | None, Option(metavar="store|npz", help="npz also writes one file per split.")
     ] = None,
@@ -91,6 +100,8 @@ def build_windows(
     hash_subjects: HashSubjects = False,
 ) -> None:
     """Cut recordings into windows: resampled, filtered, judged one by one, stored.
+
+    Example: `biosig build-windows --config but_ppg --split-file data/splits_full.json`
 
     Example: `biosig build-windows --split all --outdir data/vitaldb_windows`
     """
@@ -112,6 +123,8 @@ def build_windows(
             "cache": cache,
             "offline": offline or None,
             "workers": workers,
+            "executor": executor,
+            "scheduler": scheduler,
             "format": format,
             "denoise": denoise or None,
             "hash_subjects": hash_subjects or None,
@@ -133,14 +146,17 @@ def audit(
     ] = None,
     output: Annotated[Path | None, Option(help="A .csv or .json file for all findings.")] = None,
     quick: Annotated[bool, Option("--quick", help="Read no sample: compare no waveforms.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Look for leakage: subjects, moments and waveforms in two splits, and damage. Exits 6.
+
+    Example: `biosig audit data/but_ppg --quick --json`
 
     Example: `biosig audit data/vitaldb_windows --pretrained artifacts/foundation_model`
     """
     from biosig_cli.core.config import load_config
     from biosig_cli.core.progress import Reporter
-    from biosig_cli.services.audit import AuditConfig, audit
+    from biosig_cli.services.audit import AuditConfig, audit, look, raise_if_found
 
     loaded = load_config(
         AuditConfig,
@@ -153,4 +169,9 @@ def audit(
             "quick": quick or None,
         },
     )
-    audit(loaded, Reporter())
+    if not as_json:
+        audit(loaded, Reporter())
+        return
+    result = look(loaded, Reporter(silent=True))
+    print_json(result.plain())
+    raise_if_found(result.report)

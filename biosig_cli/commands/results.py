@@ -8,7 +8,8 @@ from typing import Annotated
 
 from typer import Option
 
-from biosig_cli.flags import ConfigFile, Device, Seed, Settings
+from biosig_cli.commands.printing import print_json
+from biosig_cli.flags import ConfigFile, Device, Json, Seed, Settings
 
 
 def evaluate(
@@ -56,8 +57,11 @@ def evaluate(
     batch_size: Annotated[int | None, Option(help="Windows in a batch. [default: 256]")] = None,
     device: Device = None,
     seed: Seed = None,
+    as_json: Json = False,
 ) -> None:
     """Score models on people they never saw, beside trivial answers, and write a report.
+
+    Example: `biosig evaluate --checkpoint artifacts/pretrain --data-dir data/mine --label quality`
 
     Example: `biosig evaluate --checkpoint artifacts/but_ppg_finetuned --split test`
     """
@@ -89,7 +93,9 @@ def evaluate(
             "seed": seed,
         },
     )
-    evaluate(loaded, Reporter())
+    result = evaluate(loaded, Reporter(silent=as_json))
+    if as_json:
+        print_json(result.metrics)
 
 
 def submission(
@@ -116,6 +122,8 @@ def submission(
     ] = None,
 ) -> None:
     """Write both models of the EEG Foundation Challenge in its form, to run without biosig.
+
+    Example: `biosig submission --challenge-2 best_model.pt --output-dir submission`
 
     Example: `biosig submission --challenge-1 artifacts/eeg_challenge1`
     """

@@ -93,6 +93,8 @@ def pretrain(
 ) -> None:
     """Train an encoder on unlabelled windows: hide patches, ask for them back.
 
+    Example: `biosig pretrain --config ssl_pretrain --output-dir artifacts/pretrain --resume`
+
     Example: `biosig pretrain --data-dir data/vitaldb_windows --epochs 20 --lr 2e-3`
     """
     from biosig_cli.core.config import load_config
@@ -155,6 +157,8 @@ def inflate(
     ] = None,
 ) -> None:
     """Give an encoder other channels: known ones are copied by name, new ones start from them.
+
+    Example: `biosig inflate --channels wrist,ECG --map wrist=PPG --output artifacts/wrist`
 
     Example: `biosig inflate --checkpoint artifacts/foundation_model --channels ACC_X,PPG,ECG`
     """
@@ -260,6 +264,8 @@ def finetune(
 ) -> None:
     """Teach a pretrained encoder a task, on your own channels and labels, in stages.
 
+    Example: `biosig finetune --config finetune_but_ppg --label hr --task regression --folds 8`
+
     Example: `biosig finetune --pretrained artifacts/foundation_model --data-dir data/but_ppg`
     """
     from biosig_cli.core.config import load_config
@@ -315,6 +321,8 @@ def smoke(
     device: Device = None,
 ) -> None:
     """Check the whole training chain on a few real windows, in about a minute.
+
+    Example: `biosig smoke --device cuda`
 
     Example: `biosig smoke --data-dir data/vitaldb_windows --max-windows 64`
     """

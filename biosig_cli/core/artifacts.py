@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,10 +14,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from biosig_cli import __version__
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.errors import ConfigError, DataError
 
 FORMAT = 1
 """Version of the layout of stores and checkpoints."""
+
+TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.[^.]*)?")
+"""What `atomic_path` calls a file until it is whole: its name, eight letters, its ending again."""
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} can't be read: {error}", hint="make it again") from None
     if not isinstance(data, dict):
         raise DataError(f"{path} holds a {type(data).__name__}, expected an object")
@@ -119,6 +123,53 @@ def is_held(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing into an output folder until this one ends, however it ends.
+
+    What a killed command left half written is taken away first.
+
+    Raises:
+        ConfigError: If another command writes there now.
+        DataError: If the folder can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    with _locked(folder):
+        for path in folder.rglob(".*"):
+            found = TEMPORARY.fullmatch(path.name)
+            if found and Path(found[1]).suffix == (found[2] or ""):
+                path.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    # The folder itself is locked: a file for it would stay, and be one more to explain.
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConfigError(
+            f"another command writes into {folder} now",
+            hint="wait until it ends, or choose another output folder",
+        ) from None
+    except OSError:  # some network drives have no locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def provenance(*packages: str) -> dict[str, Any]:

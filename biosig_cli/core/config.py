@@ -26,8 +26,14 @@ COMMANDS = (
     "smoke",
     "embed",
     "predict",
+    "export",
 )
 C = TypeVar("C", bound="Config")
+
+MOST_VALUES = 200_000
+"""Values in a file of settings, its references followed; ours have some hundred."""
+LONGEST_VALUE = 200
+"""Letters of a wrong value that are shown."""
 
 SHARED = ("channels", "sets", "windows", "dataset")
 """Parts of a recipe: they describe a source, and belong to the commands that read recordings."""
@@ -67,6 +73,8 @@ class Config(BaseModel):
         Raises:
             ConfigError: With one line per problem, the path of the key, and what was meant.
         """
+        if not isinstance(data, Mapping):
+            raise ConfigError(f"expected settings, found {_short(data)}")
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
@@ -212,15 +220,37 @@ def read_file(path: Path) -> dict[str, Any]:
 def _parse_json(text: str, where: object) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid JSON: {error}") from None
 
 
 def _parse_yaml(text: str, where: object) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not valid YAML: {error}") from None
+    if not _is_small(data):
+        raise ConfigError(
+            f"{where} unfolds to more than {MOST_VALUES:,} values",
+            hint="write less, or use fewer of YAML's references (*name)",
+        )
+    return data
+
+
+def _is_small(data: Any) -> bool:
+    """Return whether a value, its references followed, has an end that is not far.
+
+    YAML's references make a page of text a value of any size, or one that holds itself.
+    """
+    n_values, waiting = 0, [data]
+    while waiting and n_values <= MOST_VALUES:
+        value = waiting.pop()
+        n_values += 1
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple | set):
+            waiting.extend(value)
+    return not waiting
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -279,7 +309,7 @@ def _explain(cls: type[Config], problem: Any) -> str:
         context = problem["ctx"]
         return f"{path}.kind: expected {context['expected_tags']}, found {context['tag']!r}"
     if problem["type"] == "literal_error":
-        return f"{path}: expected {problem['ctx']['expected']}, found {problem['input']!r}"
+        return f"{path}: expected {problem['ctx']['expected']}, found {_short(problem['input'])}"
     if problem["type"] == "value_error":
         # Our own validators say what was found themselves.
         message = str(problem["ctx"]["error"])
@@ -287,9 +317,14 @@ def _explain(cls: type[Config], problem: Any) -> str:
     if problem["type"] != "extra_forbidden":
         if problem["type"] == "missing":
             return f"{path}: needed, and not given"
-        return f"{path}: {problem['msg']}, found {problem['input']!r}"
+        return f"{path}: {problem['msg']}, found {_short(problem['input'])}"
     meant = _meant(cls, keys)
     return f"{path}: unknown key" + (f", did you mean {meant}?" if meant else "")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _keys(cls: type[BaseModel], location: Sequence[str | int]) -> list[str]:

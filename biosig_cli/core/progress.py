@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+Item = TypeVar("Item")
+Loudness = Literal["quiet", "normal", "verbose"]
 BARS = "▁▂▃▄▅▆▇█"
 PLAIN_INTERVAL_S = 15.0
 """In a log, a progress line at most this often."""
@@ -32,11 +34,26 @@ class Advance(Protocol):
 
 
 class Reporter:
-    """Says what happens; services speak through it, and never print."""
+    """Says what happens; services speak through it, and never print.
+
+    Attributes:
+        loudness: Of all that are made; `--quiet` and `--verbose` set it.
+    """
+
+    loudness: ClassVar[Loudness] = "normal"
 
     def __init__(self, *, silent: bool = False) -> None:
-        self.console = Console(quiet=silent, highlight=False, soft_wrap=True)
-        self.is_live = self.console.is_terminal and not silent
+        is_quiet = silent or self.loudness == "quiet"
+        self.console = Console(quiet=is_quiet, highlight=False, soft_wrap=True)
+        self.warnings = self.console
+        if is_quiet and not silent:
+            # Apart from a result, which may be read by another program.
+            self.warnings = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.is_live = self.console.is_terminal and not is_quiet
+
+    def first(self, n: int, of: Sequence[Item]) -> Sequence[Item]:
+        """Return those of many that are named one by one: all with `--verbose`, else the first."""
+        return of if self.loudness == "verbose" else of[:n]
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -49,7 +66,7 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Print a line that should not be missed."""
-        self.console.print(f"[yellow]warning:[/yellow] {escape(text)}")
+        self.warnings.print(f"[yellow]warning:[/yellow] {escape(text)}")
 
     def show(self, drawing: RenderableType) -> None:
         """Print something that is drawn, such as a plot; a log gets it without colours."""

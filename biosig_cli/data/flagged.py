@@ -1,7 +1,7 @@
 """Every window of a record that a model can be asked about, with what is wrong with it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,11 @@ class FlaggedWindows:
 
     def __len__(self) -> int:
         return len(self.data)
+
+    def noting(self, what: str) -> "FlaggedWindows":
+        """Return them with one more thing said of each in its flags."""
+        flags = [f"{each}; {what}" if each else what for each in self.flags.tolist()]
+        return replace(self, flags=np.array(flags, np.str_))
 
     def parts(self) -> Iterator["FlaggedWindows"]:
         """Yield some thousand windows at a time, each once; `n_lacking` is of the whole."""

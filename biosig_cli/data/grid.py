@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_cli.core.bounds import assert_room
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.record import Record, Track
@@ -23,8 +24,15 @@ from biosig_cli.signal.denoise import (
     wavelet_denoise,
 )
 from biosig_cli.signal.filters import AnyFilter, Sos, response_db, zero_phase
-from biosig_cli.signal.resample import anti_alias_gain, resample_segment, valid_segments
+from biosig_cli.signal.resample import (
+    anti_alias_gain,
+    rate_ratio,
+    resample_segment,
+    valid_segments,
+)
 
+GRID_BYTES = 16
+"""What a grid point takes at least: the signal in float64, filtered and not in float32."""
 BEAT_FINDERS = {"ecg": ecg_beats, "ppg": ppg_beats}
 Floats = NDArray[np.float64]
 
@@ -163,8 +171,10 @@ class _Channel:
                 f"{self.name} has no {grid.duration_s:g} s without a gap ({found:.1f} s of samples)"
             )
         start_index = round((track.start_s - grid.origin_s) * track.sampling_hz)
-        n_native = start_index + segments[-1].stop
-        return segments, start_index, int(n_native / track.sampling_hz * grid.sampling_hz) + 2
+        ratio = float(rate_ratio(track.sampling_hz, grid.sampling_hz))
+        size = int((start_index + segments[-1].stop) * ratio) + 2
+        assert_room(size * GRID_BYTES, f"{size / grid.sampling_hz:.0f} s of {self.name}")
+        return segments, start_index, size
 
     def _resample(
         self, samples: NDArray[np.floating], track: Track, segment: slice, start_index: int

@@ -1,14 +1,14 @@
-"""Batches in which the same people met the same moments."""
+"""Batches in which the same people met the same moments, or were in the same states."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.loader import Loader, Rows, known_column
+from biosig_cli.data.loader import Loader, Rows, known_column, named_column
 
 FEWEST = 2
 """People and moments below which there is nothing to compare."""
@@ -26,6 +26,17 @@ class GroupsConfig(Config):
     held_out_s: float = Field(0.0, ge=0, lt=PERIOD_S)
     """Seconds at the end of every 100 s of a movie that are not trained on, so that moments are
     there that nobody has seen."""
+    states: tuple[str, ...] = ()
+    """Segments that are compared as the moments of a movie are, though they have no time: such as
+    eyes_open and eyes_closed, or tasks. Two at least; windows of a state are alike in different
+    people, those of another apart."""
+
+    @field_validator("states")
+    @classmethod
+    def _are_told_apart(cls, states: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(states)) == 1:
+            raise ValueError(f"{states[0]} alone is told apart from nothing: name another state")
+        return states
 
     def is_held_out(self, time_s: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return which moments (n,), in seconds of movie time, are not trained on."""
@@ -36,8 +47,9 @@ class GroupLoader(Loader):
     """Batches of some moments of one movie, seen by the same people each.
 
     Who somebody is, or which recording it was, then tells nothing of which moment it is. In an
-    epoch every moment is met once, by people drawn anew. Where fewer people than asked for saw all
-    moments of a batch, those who did are in it; a batch of fewer than two is left out.
+    epoch every moment is met once, by people drawn anew; a state, of which people have many
+    windows, as often as they have on average. Where fewer people than asked for saw all moments of
+    a batch, those who did are in it; a batch of fewer than two is left out.
 
     Rows go by moment, then by person, so that a batch cut in two keeps the same people in both.
 
@@ -47,28 +59,41 @@ class GroupLoader(Loader):
         settings: As `Loader` has them.
 
     Raises:
-        DataError: If no two people met the same two moments.
+        DataError: If there is no such state, or no two people met the same two moments.
     """
 
     def __init__(self, store: Any, groups: GroupsConfig, **settings: Any) -> None:
         super().__init__(store, **settings)
         self.groups = groups
+        self.rows = self.rows[self._compared()[self.rows]]
         self.subject, self.segment, self.movie = (
             self.codes[name][self.rows] for name in ("subject", "segment", "movie")
         )
-        if groups.held_out_s and self.shuffle:
-            time_s = known_column(store, "segment_s")[self.rows]
-            kept = ~groups.is_held_out(time_s)
-            self.rows = self.rows[kept]
-            self.subject, self.segment, self.movie = (
-                each[kept] for each in (self.subject, self.segment, self.movie)
-            )
         if not self.plan(0):
+            where = f" of {store.path}" if hasattr(store, "path") else ""
             raise DataError(
-                "no two people have windows of the same two moments, so nothing can be compared",
+                f"no two people have windows of the same two moments{where}, so nothing can be "
+                f"compared: {len(self.rows)} windows of {len(np.unique(self.subject))} people are "
+                "in segments that count",
                 hint="build windows in segments that several people share (windows.segments, "
-                "is_timed), or use another objective",
+                "is_timed); or name states to compare (objectives.contrastive.groups.states); or "
+                "use another objective",
             )
+
+    def _compared(self) -> NDArray[np.bool_]:
+        """Return which windows of the store (n,) are compared: of movies, and of the states."""
+        movie, segment = (named_column(self.store, name) for name in ("movie", "segment"))
+        lacking = [state for state in self.groups.states if state not in segment[movie == ""]]
+        if lacking:
+            there = ", ".join(sorted({str(each) for each in segment[movie == ""]} - {""})) or "none"
+            raise DataError(
+                f"no windows of {', '.join(lacking)}; segments without a time are: {there}",
+                hint="name some of these as groups.states, or build windows with windows.segments",
+            )
+        wanted = (movie != "") | np.isin(segment, self.groups.states)
+        if self.groups.held_out_s and self.shuffle:
+            wanted &= ~self.groups.is_held_out(known_column(self.store, "movie_s"))
+        return np.asarray(wanted, np.bool_)
 
     @property
     def n_windows(self) -> int:
@@ -81,10 +106,16 @@ class GroupLoader(Loader):
         batches = [
             rows
             for movie in np.unique(self.movie)
-            for rows in self._of_movie(np.flatnonzero(self.movie == movie), draw)
+            for rows in self._rounds(np.flatnonzero(self.movie == movie), draw)
         ]
         order = draw.permutation(len(batches)) if self.shuffle else range(len(batches))
         return [batches[number] for number in order]
+
+    def _rounds(self, places: NDArray[np.int64], draw: np.random.Generator) -> list[Rows]:
+        """Return the batches of a movie, or of all states: as many as use most windows once."""
+        n_met = len(np.unique(self.segment[places])) * len(np.unique(self.subject[places]))
+        n_rounds = max(1, len(places) // n_met)
+        return [rows for _ in range(n_rounds) for rows in self._of_movie(places, draw)]
 
     def _of_movie(self, places: NDArray[np.int64], draw: np.random.Generator) -> list[Rows]:
         """Return the batches of one movie, whose windows are at `places` of `rows`."""

@@ -13,6 +13,7 @@ from biosig_cli.core.errors import BiosigError
 from biosig_cli.data.findings import Finding, Part
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import INDEX, NpzStore
+from biosig_cli.data.unpack import map_npy
 
 BUILD_CONFIG = "build_windows_config.json"
 N_NAMED = 3
@@ -69,7 +70,7 @@ def _counts(part: Part) -> list[Finding]:
     for shard in shards:
         expected = (int(shard["n_windows"]), n_channels, spec.n_samples)
         for name in (each["file"] for each in (shard, shard.get("target")) if each):
-            shape = np.load(part.store.path / name, mmap_mode="r", allow_pickle=False).shape
+            shape = map_npy(part.store.path / name).shape
             if shape != expected:
                 against = f"{name} has shape {shape}, expected {expected}"
                 found.append(part.finding("content", against))

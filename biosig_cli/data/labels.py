@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from biosig_cli.core.artifacts import sha256
+from biosig_cli.core.bounds import inside
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.tables import Table, is_missing, read_table, read_tables, tables_like
@@ -246,6 +247,7 @@ class LabelSet:
             return None
         if not label.is_per_record:
             return self.folder / label.table
+        inside(self.folder, record)
         name = label.table.replace("{record}", record)
         if label.match is not None:
             match = re.search(label.match, record)
@@ -253,7 +255,7 @@ class LabelSet:
                 return None
             for place, group in enumerate(match.groups(), start=1):
                 name = name.replace(f"{{{place}}}", group or "")
-        return self.folder / name
+        return inside(self.folder, name)
 
     def _table(self, path: Path, label: LabelConfig) -> Table:
         columns = [name for name in (label.record, label.subject, label.time, label.column) if name]

@@ -142,7 +142,13 @@ class Loader:
 
 
 def known_column(store: Windows, name: str) -> NDArray[np.float32]:
-    """Return the label or attribute `name` of each window (n,), not a number where unknown."""
+    """Return the label or attribute `name` of each window (n,), not a number where unknown.
+
+    `movie_s` is when in its movie a window is; what everybody met at a time of its own has none.
+    """
+    if name == "movie_s":
+        in_movie = named_column(store, "movie") != ""
+        return np.where(in_movie, known_column(store, "segment_s"), np.float32(np.nan))
     for column in (f"label_{name}", f"subject_{name}", name):
         with suppress(DataError):
             return store.column(column).astype(np.float32)
@@ -150,9 +156,9 @@ def known_column(store: Windows, name: str) -> NDArray[np.float32]:
 
 
 def named_column(store: Windows, name: str) -> NDArray[Any]:
-    """Return a column; `movie` is what comes before the colon in `segment`."""
+    """Return a column; `movie` is what comes before the colon in `segment`, "" without one."""
     if name == "movie":
-        return np.array([segment.partition(":")[0] for segment in store.column("segment").tolist()])
+        return np.array([each.rpartition(":")[0] for each in store.column("segment").tolist()])
     return store.column(name)
 
 

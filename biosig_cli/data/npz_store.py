@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import DataError
-from biosig_cli.data.store_files import load_npz, npz_spec
+from biosig_cli.data.store_files import npz_spec
+from biosig_cli.data.unpack import read_npz
 from biosig_cli.data.window_store import WindowStore
 from biosig_cli.signal.spec import SignalSpec
 
@@ -86,7 +87,7 @@ def open_npz(
     Raises:
         DataError: If a key is missing or `data` has another shape.
     """
-    return open_arrays(file, load_npz(file), channels=channels, sampling_hz=sampling_hz)
+    return open_arrays(file, read_npz(file), channels=channels, sampling_hz=sampling_hz)
 
 
 def open_arrays(
@@ -117,7 +118,13 @@ def open_arrays(
             f"{file} does not say its channels and sampling rate",
             hint="give both by name, or add the keys `channels` and `sampling_hz` to the file",
         )
-    whole = npz_spec(file, arrays, [str(name) for name in names], float(rate))
+    rate_hz, named = np.asarray(rate), np.asarray(names)
+    if rate_hz.size != 1 or rate_hz.dtype.kind not in "iuf" or named.ndim != 1:
+        raise DataError(
+            f"{file}: sampling_hz has shape {rate_hz.shape} and type {rate_hz.dtype}, channels "
+            f"have shape {named.shape}; expected a number and a row of names"
+        )
+    whole = npz_spec(file, arrays, [str(name) for name in named], float(rate_hz.item()))
     if sampling_hz is not None and sampling_hz != whole.sampling_hz:
         raise DataError(f"{file} is sampled at {whole.sampling_hz} Hz, asked for {sampling_hz} Hz")
     spec = whole if channels is None else whole.select(channels)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from biosig_cli.core.artifacts import atomic_path, sha256
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.store import INDEX, WindowStore
+from biosig_cli.data.unpack import read_npz
 from biosig_cli.data.windows import RecordWindows
 
 DROPPED = "dropped.parquet"
@@ -67,24 +68,19 @@ def read_part(path: Path) -> RecordWindows:
         DataError: If the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as part:
-            columns, dropped = (
-                {
-                    name.removeprefix(kind): part[name]
-                    for name in part.files
-                    if name.startswith(kind)
-                }
-                for kind in ("column_", "dropped_")
-            )
-            facts = json.loads(str(part["facts"]))
-            return RecordWindows(
-                **facts,
-                data=part["data"],
-                columns=columns,
-                dropped_columns=dropped,
-                target=part["target"] if "target" in part.files else None,
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        part = read_npz(path)
+        columns, dropped = (
+            {name.removeprefix(kind): each for name, each in part.items() if name.startswith(kind)}
+            for kind in ("column_", "dropped_")
+        )
+        return RecordWindows(
+            **json.loads(str(part["facts"])),
+            data=part["data"],
+            columns=columns,
+            dropped_columns=dropped,
+            target=part.get("target"),
+        )
+    except (DataError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{path} can't be read: {error}", hint="delete it and go on") from None
 
 

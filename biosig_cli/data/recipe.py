@@ -68,6 +68,10 @@ class WindowsConfig(QualityConfig):
         return round(self.step_s * self.sampling_hz)
 
 
+PIPELINE = 2
+"""Raised when a recording and a recipe give windows that differ in any bit from those before."""
+
+
 class WindowRecipe(Config):
     """Everything that decides what the windows of a record are."""
 

@@ -33,8 +33,9 @@ class SegmentConfig(Config):
 
     name: str
     """What its windows are called in the column `segment`."""
-    anchor: tuple[str, ...] = Field(min_length=1)
-    """Events that it stands beside."""
+    anchor: tuple[str, ...]
+    """Events that it stands beside; none for the start of the recording, where what a file holds
+    is one thing from end to end."""
     from_s: float = 0.0
     """Start, in seconds after the anchor."""
     to_s: float
@@ -67,6 +68,8 @@ class SegmentConfig(Config):
     def _is_consistent(self) -> "SegmentConfig":
         if self.to_s <= self.from_s:
             raise ValueError(f"from_s {self.from_s:g} to to_s {self.to_s:g} is no stretch of time")
+        if not self.anchor and (self.trial or self.delays):
+            raise ValueError("a trial needs `anchor`: the events that it stands beside")
         if self.tolerance_s is not None and not self.until:
             raise ValueError("tolerance_s needs `until`: the events that end the segment")
         if ":" in self.name:
@@ -140,6 +143,8 @@ def _trials(segment: SegmentConfig, events: Sequence[Event]) -> Iterator[_Trial]
     begins = segment.trial or segment.anchor
     starts_s = np.array([event.onset_s for event in events if _is_one_of(event, begins)])
     taken = -1
+    if not segment.anchor:
+        yield _Trial(Event(0.0, "start"), np.inf, counts=True)
     for anchor in events:
         if not _is_one_of(anchor, segment.anchor):
             continue

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from biosig_cli.core.artifacts import read_json, write_json
+from biosig_cli.core.bounds import inside
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.data.readers.base import natural_key
 from biosig_cli.data.store import SPLITS
@@ -162,10 +163,17 @@ def read_splits(path: Path) -> Splits:
             hint="make it again with biosig prepare-splits",
         )
     cases = {split: [str(case) for case in lists[split] or ()] for split in SPLITS}
-    meta = dict(data.get("meta") or {})
-    subjects = {
-        str(case): str(subject) for case, subject in (meta.pop("subjects", None) or {}).items()
-    }
+    for case in (case for each in cases.values() for case in each):
+        inside(path.parent, case)  # windows wait in a file of that name
+    meta = data.get("meta") or {}
+    named = meta.get("subjects") or {} if isinstance(meta, dict) else None
+    if not isinstance(named, dict):
+        raise DataError(
+            f"{path}: meta must say the subject of each case, found {str(meta)[:80]!r}",
+            hint="make it again with biosig prepare-splits",
+        )
+    meta = {key: each for key, each in meta.items() if key != "subjects"}
+    subjects = {str(case): str(subject) for case, subject in named.items()}
     lacking = [case for each in cases.values() for case in each if case not in subjects]
     if lacking:
         raise DataError(

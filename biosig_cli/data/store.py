@@ -5,15 +5,18 @@ A store is a folder with `manifest.json` (what the windows are and where they co
 same windows for exchange and is read the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from biosig_cli.core.artifacts import check_format, read_json
+from biosig_cli.core.bounds import inside
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.npz_store import NpzStore, open_arrays, open_npz
 from biosig_cli.data.store_files import index_column, index_file
+from biosig_cli.data.unpack import read_npz
 from biosig_cli.data.window_store import INDEX, WindowStore
 from biosig_cli.signal.spec import SignalSpec
 
@@ -97,10 +100,11 @@ def open_store(folder: Path, *, channels: Sequence[str] | None = None) -> Window
     missing = [key for key in ("spec", "shards", "index", "n_windows") if key not in manifest]
     if missing:
         raise DataError(f"{folder / MANIFEST} has no {', '.join(missing)}", hint="build it again")
+    _check_types(manifest, folder / MANIFEST)
     files = [INDEX, *(shard["file"] for shard in manifest["shards"])]
     if "target" in manifest:
         files += [shard.get("target", {}).get("file", "a target") for shard in manifest["shards"]]
-    gone = [name for name in files if not (folder / name).is_file()]
+    gone = [name for name in files if not inside(folder, name).is_file()]
     if gone:
         raise DataError(f"{folder} lacks {', '.join(gone[:3])}", hint="build it again")
     whole = SignalSpec.parse(manifest["spec"])
@@ -112,6 +116,38 @@ def open_store(folder: Path, *, channels: Sequence[str] | None = None) -> Window
             hint="delete the folder and build it again",
         )
     return WindowStore(folder, spec, manifest, whole.positions(spec.names))
+
+
+def _check_types(manifest: Mapping[str, Any], where: Path) -> None:
+    """Make sure that what is read of a manifest is of the type that it is read as.
+
+    Raises:
+        DataError: Naming the key.
+    """
+    wrong = [key for key in ("spec", "index") if not isinstance(manifest[key], Mapping)]
+    wrong += [
+        key
+        for key in ("labels", "attributes", "target", "source", "recipe", "skipped", "dropped")
+        if not isinstance(manifest.get(key) or {}, Mapping)
+    ]
+    shards = manifest["shards"]
+    if not isinstance(shards, list) or not all(map(_is_shard, shards)):
+        wrong.append("shards")
+    if not _is_count(manifest["n_windows"]):
+        wrong.append("n_windows")
+    if wrong:
+        raise DataError(f"{where}: {', '.join(wrong)} makes no sense", hint="build it again")
+
+
+def _is_shard(facts: object) -> bool:
+    if not isinstance(facts, Mapping) or not isinstance(facts.get("target", {}), Mapping):
+        return False
+    names = [facts.get("file"), facts.get("target", {}).get("file", "")]
+    return all(isinstance(name, str) for name in names) and _is_count(facts.get("n_windows"))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
 
 
 def assert_disjoint(data_dir: Path) -> None:
@@ -136,6 +172,6 @@ def _subjects(data_dir: Path, split: str) -> set[str]:
     if (folder / MANIFEST).is_file() and (folder / INDEX).is_file():
         return set(index_column(folder / INDEX, "subject").unique().to_pylist())
     if file.is_file():
-        with np.load(file, allow_pickle=False) as arrays:
-            return {str(subject) for subject in arrays["subject"]} if "subject" in arrays else set()
+        subjects = read_npz(file, ["subject"]).get("subject", np.empty(0))
+        return set(subjects.astype(str).ravel().tolist())
     return set()

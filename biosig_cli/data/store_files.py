@@ -1,7 +1,6 @@
 """The files of windows as they lie on disk: index and shards of a store, and `.npz` files."""
 
 import mmap
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,11 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import kind_of
+from biosig_cli.data.unpack import map_npy, open_parquet, read_parquet
 from biosig_cli.signal.spec import Channel, SignalSpec
 
-
-def load_npz(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a file, by name.
-
-    Raises:
-        DataError: If it can't be read.
-    """
-    try:
-        # numpy leaves a file open that turns out to be no archive.
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} can't be read: {error}", hint="make it again") from None
+NUMBERS = ("data", "target", "center", "scale", "positions", "start_s")
+"""Arrays that are read as numbers."""
 
 
 def npz_spec(
@@ -45,6 +34,9 @@ def npz_spec(
         DataError: If `data` has another shape, or something does not have a row per window.
     """
     shape = arrays["data"].shape
+    odd = [key for key in NUMBERS if key in arrays and arrays[key].dtype.kind not in "iufb"]
+    if odd:
+        raise DataError(f"{file}: {odd[0]} is of type {arrays[odd[0]].dtype}, expected numbers")
     if len(shape) != 3 or shape[1] != len(names):
         raise DataError(
             f"{file}: data has shape {shape}, expected (N, {len(names)}, T) for the channels "
@@ -58,8 +50,12 @@ def npz_spec(
         )
     about = [key for key in arrays if key.startswith(("label_", "subject_"))]
     for key in ("subject", "record", "start_s", "center", "scale", "labels", *about):
-        if key in arrays and len(arrays[key]) != shape[0]:
-            raise DataError(f"{file}: {key} has {len(arrays[key])} rows, data has {shape[0]}")
+        if key in arrays and arrays[key].shape[:1] != shape[:1]:
+            n_rows = len(arrays[key]) if arrays[key].ndim else 0
+            raise DataError(f"{file}: {key} has {n_rows} rows, data has {shape[0]}")
+    for key, expected in _shapes(*shape[:2]).items():
+        if key in arrays and arrays[key].shape != expected:
+            raise DataError(f"{file}: {key} has shape {arrays[key].shape}, expected {expected}")
     units = arrays.get("units", [""] * len(names))
     kinds = arrays.get("kinds", [kind_of(name) for name in names])
     positions = arrays.get("positions", np.full((len(names), 3), np.nan))
@@ -76,16 +72,25 @@ def npz_spec(
     return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])
 
 
+def _shapes(n_windows: int, n_channels: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what goes with `data`, by name."""
+    of_windows: dict[str, tuple[int, ...]] = dict.fromkeys(
+        ("subject", "record", "start_s"), (n_windows,)
+    )
+    return (
+        of_windows
+        | dict.fromkeys(("center", "scale"), (n_windows, n_channels))
+        | {"units": (n_channels,), "kinds": (n_channels,), "positions": (n_channels, 3)}
+    )
+
+
 def index_file(path: Path) -> pq.ParquetFile:
     """Open the index of a store.
 
     Raises:
         DataError: If it can't be read.
     """
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{path} can't be read: {error}", hint="build the store again") from None
+    return open_parquet(path, ())
 
 
 def index_column(path: Path, name: str) -> pa.ChunkedArray:
@@ -98,7 +103,7 @@ def index_column(path: Path, name: str) -> pa.ChunkedArray:
     names = file.schema_arrow.names
     if name not in names:
         raise DataError(f"{path} has no column {name!r}", hint=f"it has {', '.join(names)}")
-    return file.read(columns=[name]).column(0)
+    return read_parquet(path, [name]).column(0)
 
 
 def map_shard(file: Path, advice: str | None = None) -> NDArray[np.float16]:
@@ -112,10 +117,7 @@ def map_shard(file: Path, advice: str | None = None) -> NDArray[np.float16]:
     Raises:
         DataError: If it can't be read.
     """
-    try:
-        windows: np.memmap[Any, Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-        if advice is not None and hasattr(mmap, advice):
-            windows.base.madvise(getattr(mmap, advice))  # type: ignore[union-attr]
-        return windows
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file} can't be read: {error}", hint="build the store again") from None
+    windows = map_npy(file)
+    if advice is not None and hasattr(mmap, advice) and isinstance(windows.base, mmap.mmap):
+        windows.base.madvise(getattr(mmap, advice))
+    return windows

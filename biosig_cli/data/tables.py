@@ -4,10 +4,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from biosig_cli.core.errors import DataError
+from biosig_cli.data.unpack import read_parquet
 
 MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})
 """How tables write that there is no value, in lower case."""
@@ -110,10 +108,10 @@ def delimiter_of(path: Path, first: str) -> str:
 
 def _read_parquet(path: Path) -> Table:
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        table = read_parquet(path)
+        return {
+            name.strip(): ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    except (DataError, ValueError, ArithmeticError) as error:
         raise DataError(f"{path.name} can't be read as a table: {error}") from None
-    return {
-        name.strip(): ["" if cell is None else str(cell).strip() for cell in column.to_pylist()]
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }

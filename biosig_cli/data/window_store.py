@@ -158,8 +158,20 @@ class WindowStore:
         for places in np.split(order, edges):
             if len(places):
                 shard = self._open(int(shards[places[0]]), is_target=is_target)
-                windows[places] = self._select(shard[within[places]])
+                windows[places] = self._select(self._pick(shard, within[places]))
         return windows
+
+    def _pick(self, shard: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+        is_whole = shard.ndim == 3 and shard.shape[2] == self.spec.n_samples
+        is_whole = is_whole and shard.shape[1] > max(self._positions) and shard.dtype.kind == "f"
+        if not is_whole or not 0 <= rows.min() <= rows.max() < len(shard):
+            raise DataError(
+                f"{self.path}: a shard of shape {shard.shape} does not hold the windows that the "
+                "index places in it",
+                hint="delete the folder and build it again",
+            )
+        picked: NDArray[Any] = shard[rows]
+        return picked
 
     def physical(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the windows at `rows` in the unit of each channel; (n, C, T)."""
@@ -206,7 +218,13 @@ class WindowStore:
         return windows if is_all else windows[:, self._positions]
 
     def _open(self, shard: int, *, is_target: bool) -> NDArray[np.float16]:
-        facts = self.manifest["shards"][shard]
+        shards = self.manifest["shards"]
+        if not 0 <= shard < len(shards):
+            raise DataError(
+                f"{self.path / INDEX} names shard {shard} of {len(shards)}",
+                hint="delete the folder and build it again",
+            )
+        facts = shards[shard]
         name = str(facts["target"]["file"] if is_target else facts["file"])
         if name not in self._maps:
             windows = map_shard(self.path / name, self._advice)

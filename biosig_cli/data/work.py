@@ -1,14 +1,16 @@
-"""Records to parts, by one process or several."""
+"""Records to parts, by workers: this process, others on this machine, or those of a cluster."""
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.parts import write_part
@@ -27,6 +29,12 @@ class Task:
     """What the record is called in the store."""
     missing: str = ""
     """Why there is no recording to read."""
+    fingerprint: str = ""
+    """What the source says of its file, for workers elsewhere to see that they have the same."""
+
+
+Outcome = tuple[str, str]
+"""The id of a record and why it has no part, empty where it has one."""
 
 
 @dataclass
@@ -36,7 +44,7 @@ class Maker:
     source: Source
     recipe: WindowRecipe
 
-    def make(self, task: Task) -> tuple[str, str]:
+    def make(self, task: Task) -> Outcome:
         """Make the part of a record; return its id and why there is none, empty when there is.
 
         Raises:
@@ -57,19 +65,39 @@ class Maker:
         return task.record, ""
 
 
-def make_parts(tasks: Iterable[Task], maker: Maker, *, n_workers: int) -> Iterator[tuple[str, str]]:
-    """Make all parts, and yield what `Maker.make` says of each as it is done.
+Workers = AbstractContextManager[Callable[[Task], Future[Outcome]]]
+"""Who makes parts: while it is open, it takes tasks and promises their outcomes."""
+
+
+def make_parts(tasks: Iterable[Task], workers: Workers) -> Iterator[Outcome]:
+    """Have all parts made, and yield what `Maker.make` says of each as it is done.
 
     Args:
         tasks: The records, each when its file is here; work goes on while the next one is awaited.
-        maker: What makes their parts; each process gets a copy.
-        n_workers: How many processes; one is this process.
+        workers: Who makes their parts.
 
     Raises:
-        DataError: If a part can't be written, or a process died.
+        DataError: If a part can't be written, or the workers are lost.
+    """
+    with workers as take:
+        waiting = set()
+        for task in tasks:
+            waiting.add(take(task))
+            done = {future for future in waiting if future.done()}
+            waiting -= done
+            yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(waiting))
+
+
+@contextmanager
+def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Future[Outcome]]]:
+    """Make parts on this machine, in so many processes; one is this process.
+
+    Raises:
+        DataError: If a process died.
     """
     if n_workers <= 1:
-        yield from map(maker.make, tasks)
+        yield partial(_at_once, maker)
         return
     with _one_thread_each():
         pool = ProcessPoolExecutor(
@@ -80,13 +108,7 @@ def make_parts(tasks: Iterable[Task], maker: Maker, *, n_workers: int) -> Iterat
             initargs=(maker,),
         )
         try:
-            waiting = set()
-            for task in tasks:
-                waiting.add(pool.submit(_make, task))
-                done = {future for future in waiting if future.done()}
-                waiting -= done
-                yield from (future.result() for future in done)
-            yield from (future.result() for future in as_completed(waiting))
+            yield lambda task: pool.submit(_make, task)
         except BrokenProcessPool:
             raise DataError(
                 "a process that reads recordings died, most likely for lack of memory",
@@ -96,16 +118,31 @@ def make_parts(tasks: Iterable[Task], maker: Maker, *, n_workers: int) -> Iterat
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _at_once(maker: Maker, task: Task) -> Future[Outcome]:
+    done: Future[Outcome] = Future()
+    done.set_result(maker.make(task))
+    return done
+
+
 _makers: list[Maker] = []
 """The maker of this process, where it is one of several."""
 
 
 def _start(maker: Maker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
+    Thread(target=_end_with_parent, daemon=True).start()
     _makers[:] = [maker]
 
 
-def _make(task: Task) -> tuple[str, str]:
+def _end_with_parent() -> None:
+    """End when the main process is killed, which could not tell its workers."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(task: Task) -> Outcome:
     return _makers[0].make(task)
 
 

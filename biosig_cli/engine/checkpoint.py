@@ -12,6 +12,7 @@ import torch
 from biosig_cli.core.artifacts import FORMAT, atomic_path, check_format
 from biosig_cli.core.errors import CheckpointError, DataError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.engine.plain_files import FACTS, WEIGHTS, is_plain, read_plain
 
 BEST, LAST = "best_model.pt", "last_model.pt"
 PREVIOUS = "previous_model.pt"
@@ -71,6 +72,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: If it is missing, damaged, newer than this version or not ours.
     """
     file = find_checkpoint(path)
+    if file.suffix == ".safetensors":
+        return _checked(read_plain(file), file)
     try:
         _check_sums(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -84,6 +87,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file} holds no encoder", hint="give best_model.pt of a run, or the run's folder"
         )
+    return _checked(content, file)
+
+
+def _checked(content: dict[str, Any], file: Path) -> dict[str, Any]:
     try:
         check_format(content, file)
     except DataError as error:
@@ -133,7 +140,7 @@ def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None
 
 
 def find_checkpoint(path: Path) -> Path:
-    """Return `path`, or the best checkpoint in it where it is a run folder.
+    """Return `path`, or the best checkpoint in it where it is a folder of a run or of an export.
 
     Raises:
         CheckpointError: If there is none.
@@ -142,8 +149,10 @@ def find_checkpoint(path: Path) -> Path:
         for name in (BEST, LAST):
             if (path / name).is_file():
                 return path / name
+        if is_plain(path):
+            return path / WEIGHTS
         raise CheckpointError(
-            f"no checkpoint in {path}: expected {BEST}",
+            f"no checkpoint in {path}: expected {BEST}, or {WEIGHTS} with {FACTS}",
             hint="make one with `biosig pretrain`, or give another folder",
         )
     if not path.is_file():

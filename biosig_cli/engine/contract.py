@@ -79,6 +79,9 @@ class Trainable(nn.Module, ABC):
         """Return the parameters that a batch may leave without a gradient; they then stay put."""
         return ()
 
+    def stepped(self) -> None:
+        """Be told that the weights have moved, in all processes at once."""
+
     def enter(self, stage: str) -> None:
         """Be told which stage of a training begins, by its name."""
 

@@ -199,6 +199,7 @@ class Training:
         self.scaler.update()
         self.course.optimizer.zero_grad(set_to_none=True)
         self.course.schedule.step()
+        self.trainable.stepped()
         self.state.step += 1
         return norm
 

@@ -131,7 +131,7 @@ class ZeroPad(Towards):
         self.channels(there)
         found = stand_ins(there, self.targets)
         known = [place for place, row in enumerate(found) if row is not None]
-        padded = signal.new_zeros(len(signal), len(found), signal.shape[-1])
+        padded = signal.new_zeros(signal.shape[0], len(found), signal.shape[-1])
         padded[:, known] = signal[:, [found[place] for place in known]]
         if len(known) == len(found):
             return Adapted(padded)
@@ -221,13 +221,13 @@ class Perceiver(nn.Module):
         """
         n_windows, _, n_positions, width = tokens.shape
         values = tokens.transpose(1, 2).flatten(0, 1)
-        nothing = self.nothing.expand(len(values), 1, width)
+        nothing = self.nothing.expand(values.shape[0], 1, width)
         values = torch.cat([values, nothing.to(values.dtype)], dim=1)
         keys = values + F.pad(place, (0, 0, 0, 1))
         blocked = None
         if hidden is not None:
             blocked = F.pad(hidden.transpose(1, 2).flatten(0, 1), (0, 1))
-        queries = (self.queries + target).expand(len(values), -1, -1)
+        queries = (self.queries + target).expand(values.shape[0], -1, -1)
         made: Tensor = self.gathering(queries, keys, values, blocked)
         return made.view(n_windows, n_positions, -1, width).transpose(1, 2)
 
@@ -235,7 +235,7 @@ class Perceiver(nn.Module):
         """Return tokens (B, C, P, D) of electrodes from those of the targets (B, Q, P, D)."""
         n_windows, _, n_positions, width = latents.shape
         values = latents.transpose(1, 2).flatten(0, 1)
-        queries = place.expand(len(values), -1, -1)
+        queries = place.expand(values.shape[0], -1, -1)
         made: Tensor = self.reading(queries, values + target, values, None) + place
         return made.view(n_windows, n_positions, -1, width).transpose(1, 2)
 

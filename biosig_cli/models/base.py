@@ -34,22 +34,25 @@ class Encoder(nn.Module, ABC):
         patch_length: Samples in a patch, L.
         width: Features of a token, D.
         channel_dims: Every parameter that depends on channels, and along which dimensions: what an
-            encoder for other channels differs in, and all that it differs in.
+            encoder for other channels differs in, and all that it differs in. None where that is
+            not known: it takes the channels that it was made for, and no others.
         blocks: Names of the blocks in the order of the signal's way through them.
         fusion: Pattern of the parameters through which channels inform each other.
         only_when_hidden: Parameters that have a part only where something is hidden.
         any_montage: Whether it takes windows of other channels than those of `spec`, too.
+        can_hide: Whether patches can be hidden from it.
     """
 
     spec: SignalSpec
     n_positions: int
     patch_length: int
     width: int
-    channel_dims: Mapping[str, tuple[int, ...]]
+    channel_dims: Mapping[str, tuple[int, ...]] | None
     blocks: tuple[str, ...]
     fusion: str
     only_when_hidden: tuple[str, ...]
     any_montage: bool = False
+    can_hide: bool = True
 
     @property
     def reached(self) -> tuple[str, ...]:
@@ -84,6 +87,11 @@ class ModelConfig(Config):
 
     free: ClassVar[frozenset[str]] = frozenset(("init_from", "dropout"))
     """Settings that need not be those of the weights that an encoder starts from."""
+
+    @property
+    def called(self) -> str:
+        """What messages call it."""
+        return str(self.dump()["kind"])
 
     init_from: str | None = None
     """Weights to start from: a run, or for a TTM a folder or a hub id with @revision as well;

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.models.adapters import AdapterConfig, Channels, Perceiver, places_of
-from biosig_cli.models.attention import attend
 from biosig_cli.models.base import Encoder, Encoding, ModelConfig
+from biosig_cli.models.eeg_blocks import CrissCross, FullAttention
+from biosig_cli.models.eeg_patches import TemporalConv
 from biosig_cli.signal.spec import Channel, SignalSpec
 
 N_FREQUENCIES = 4
@@ -33,6 +34,11 @@ class EegConfig(ModelConfig):
     """Heads of each attention; divides the width."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of activations dropped."""
+    embedding: Literal["linear", "conv"] = "linear"
+    """What makes a token of a patch: a line through its wave and one through its spectrum, or the
+    temporal convolutions of LaBraM."""
+    attention: Literal["criss_cross", "full"] = "criss_cross"
+    """Along time, then across electrodes; or among all patches at once, as in LaBraM."""
     adapter: AdapterConfig = AdapterConfig()
 
     def build(self, spec: SignalSpec) -> "EegEncoder":
@@ -59,14 +65,16 @@ class EegEncoder(Encoder):
     A token is the patch and its spectrum, each through a linear layer, plus an embedding of where
     the electrode sits and a wave for when. Blocks of attention go along time within an electrode,
     then across electrodes at one time, so that cost grows with C squared times P plus P squared
-    times C. No parameter belongs to a channel: 19 or 129 electrodes take the same weights, in any
-    order. Signals are taken as the store scales them, one scale per recording, so that how strong
-    a rhythm is stays visible.
+    times C; `attention: full` looks at all at once, for C squared times P squared. No parameter
+    belongs to a channel: 19 or 129 electrodes take the same weights, in any order. Signals are
+    taken as the store scales them, one scale per recording, so that how strong a rhythm is stays
+    visible.
 
     Source:
         Criss-cross attention after CBraMod (Wang et al., ICLR 2025, arXiv 2412.07236), here one
         after the other instead of half of the heads each; places as Fourier features (Tancik et
-        al., NeurIPS 2020, arXiv 2006.10739), as in REVE (arXiv 2510.21585).
+        al., NeurIPS 2020, arXiv 2006.10739), as in REVE (arXiv 2510.21585). `embedding: conv` and
+        `attention: full` after LaBraM (Jiang, Zhao, Lu, ICLR 2024, arXiv 2405.18765).
     """
 
     any_montage = True
@@ -77,19 +85,25 @@ class EegEncoder(Encoder):
         self.patch_length = config.patch_size
         self.n_positions = spec.n_samples // config.patch_size
         self.width = config.width
+        self.n_heads = config.n_heads
         self.channel_dims = {}
         self.fusion = ""
         self.only_when_hidden = ("mask_token",)
         self.adapter = config.adapter.build()
-        self.wave = nn.Linear(config.patch_size, config.width)
-        self.spectrum = nn.Linear(config.patch_size // 2 + 1, config.width)
+        self.conv: TemporalConv | None = None
+        if config.embedding == "conv":
+            self.conv = TemporalConv(config.patch_size, config.width)
+        else:
+            self.wave = nn.Linear(config.patch_size, config.width)
+            self.spectrum = nn.Linear(config.patch_size // 2 + 1, config.width)
         self.place = nn.Linear(3 + 6 * N_FREQUENCIES, config.width)
         self.mask_token = nn.Parameter(torch.zeros(config.width))
         self.perceiver: Perceiver | None = None
         if config.adapter.kind == "perceiver":
             self.perceiver = Perceiver(config.adapter.targets(), config.width, config.n_heads)
+        block = CrissCross if config.attention == "criss_cross" else FullAttention
         self.layers = nn.ModuleList(
-            CrissCross(config.width, config.n_heads, config.dropout) for _ in range(config.n_layers)
+            block(config.width, config.n_heads, config.dropout) for _ in range(config.n_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.blocks = tuple(f"layers.{number}" for number in range(config.n_layers))
@@ -128,10 +142,14 @@ class EegEncoder(Encoder):
 
     def embed(self, patches: Tensor, hidden: Tensor | None) -> Tensor:
         """Return tokens (B, C, P, D) of patches (B, C, P, L); a learned one where hidden."""
-        # In float32: the FFT knows no half precision.
-        with torch.autocast(patches.device.type, enabled=False):
-            spectrum = torch.fft.rfft(patches.float(), norm="ortho").abs().log1p()
-        tokens: Tensor = self.wave(patches) + self.spectrum(spectrum)
+        tokens: Tensor
+        if self.conv is not None:
+            tokens = self.conv(patches)
+        else:
+            # In float32: the FFT knows no half precision.
+            with torch.autocast(patches.device.type, enabled=False):
+                spectrum = torch.fft.rfft(patches.float(), norm="ortho").abs().log1p()
+            tokens = self.wave(patches) + self.spectrum(spectrum)
         if hidden is not None:
             tokens = torch.where(hidden[..., None], self.mask_token.to(tokens.dtype), tokens)
         return tokens
@@ -154,65 +172,18 @@ class EegEncoder(Encoder):
         return F.pad(waves, (0, self.width - waves.shape[1])).to(patches.device, patches.dtype)
 
 
-class CrissCross(nn.Module):
-    """A block: attention along time, across electrodes, and a layer of its own for each token.
+def need_eeg(encoder: Encoder, objective: str) -> EegEncoder:
+    """Return the encoder if it is one for EEG.
 
-    Args:
-        width: D.
-        n_heads: Heads of each attention.
-        dropout: Share of activations dropped.
+    Raises:
+        ConfigError: If not.
     """
-
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.time, self.space = (SelfAttention(width, n_heads) for _ in range(2))
-        self.mlp = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Linear(4 * width, width),
+    if not isinstance(encoder, EegEncoder):
+        raise ConfigError(
+            f"{objective} needs an encoder that knows places, not {type(encoder).__name__}",
+            hint="give model.kind=eeg; or ask for hidden patches in time: objectives.masked",
         )
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, tokens: Tensor, absent: Tensor | None) -> Tensor:
-        """Return tokens (B, C, P, D); `absent` (B, C) channels are not attended to."""
-        tokens = tokens + self.dropout(self.time(tokens))
-        across = self.space(tokens.transpose(1, 2), absent).transpose(1, 2)
-        tokens = tokens + self.dropout(across)
-        out: Tensor = tokens + self.dropout(self.mlp(tokens))
-        return out
-
-
-class SelfAttention(nn.Module):
-    """Attention among the tokens of a row: (B, N, S, D) over S.
-
-    Args:
-        width: D.
-        n_heads: Heads.
-    """
-
-    def __init__(self, width: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, tokens: Tensor, absent: Tensor | None = None) -> Tensor:
-        """Return what each token takes from those of its row; `absent` (B, S) says nothing."""
-        qkv = self.qkv(self.norm(tokens)).unflatten(-1, (3, self.n_heads, -1))
-        q, k, v = (part.transpose(2, 3).flatten(0, 1) for part in qkv.unbind(dim=3))
-        mask = None
-        if absent is not None:
-            # A token that nobody may look at looks at itself, or there would be nothing to sum.
-            itself = torch.eye(absent.shape[1], dtype=torch.bool, device=absent.device)
-            allowed = ~absent[:, None] | itself
-            mask = allowed.repeat_interleave(tokens.shape[1], dim=0)[:, None]
-        made = attend(q, k, v, mask)
-        n_windows, n_rows, n_tokens, _ = tokens.shape
-        made = made.view(n_windows, n_rows, self.n_heads, n_tokens, -1).transpose(2, 3).flatten(3)
-        answer: Tensor = self.out(made)
-        return answer
+    return encoder
 
 
 def fourier_features(places: Tensor) -> Tensor:

@@ -124,19 +124,28 @@ class Inflation:
 
 def inflate_weights(
     weights: Mapping[str, Tensor],
-    channel_dims: Mapping[str, tuple[int, ...]],
+    channel_dims: Mapping[str, tuple[int, ...]] | None,
     inflation: Inflation,
 ) -> tuple[dict[str, Tensor], list[TensorFate]]:
     """Return the weights of an encoder for the wanted channels, and what became of each tensor.
 
     Args:
         weights: Tensors by name, of the encoder for the known channels.
-        channel_dims: Which of them depend on channels, and along which dimensions.
+        channel_dims: Which of them depend on channels, and along which dimensions; None where
+            that is not known.
         inflation: How channels map to channels.
 
     Raises:
-        CheckpointError: If a tensor that depends on channels is missing or of another size.
+        CheckpointError: If a tensor that depends on channels is missing or of another size, or it
+            is not known which do.
     """
+    if channel_dims is None:
+        if not inflation.is_identity:
+            raise CheckpointError(
+                f"the encoder takes {', '.join(inflation.known)}, and no other channels",
+                hint=f"--channels {','.join(inflation.known)}; or train one for these from scratch",
+            )
+        channel_dims = {}
     missing = [name for name in channel_dims if name not in weights]
     if missing:
         raise CheckpointError(f"the encoder has no {', '.join(missing)}; it is of another family")

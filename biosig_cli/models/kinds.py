@@ -3,14 +3,29 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from biosig_cli.core.errors import CheckpointError
+from biosig_cli.models.braindecode import BraindecodeConfig
 from biosig_cli.models.eeg import EegConfig
 from biosig_cli.models.ppg_autoencoder import PpgAutoencoderConfig
 from biosig_cli.models.ttm import TtmConfig
 
-AnyModel = Annotated[TtmConfig | PpgAutoencoderConfig | EegConfig, Field(discriminator="kind")]
+
+def _external(said: Any) -> Any:
+    """Return the settings of a model; `braindecode:NAME` as its kind, or alone, is one of those."""
+    if isinstance(said, str):
+        said = {"kind": said}
+    kind = said.get("kind") if isinstance(said, Mapping) else None
+    family, colon, name = str(kind).partition(":")
+    return {**said, "kind": family, "name": name} if colon else said
+
+
+AnyModel = Annotated[
+    TtmConfig | PpgAutoencoderConfig | EegConfig | BraindecodeConfig,
+    Field(discriminator="kind"),
+    BeforeValidator(_external),
+]
 
 
 def read_model(settings: Mapping[str, Any], source: str) -> AnyModel:
@@ -23,6 +38,8 @@ def read_model(settings: Mapping[str, Any], source: str) -> AnyModel:
     Raises:
         CheckpointError: If it is none that is known here.
     """
+    if not isinstance(settings, Mapping):
+        raise CheckpointError(f"{source} does not say what model it holds")
     try:
         model: AnyModel = TypeAdapter(AnyModel).validate_python(dict(settings))
     except ValidationError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.engine.checkpoint import BEST, LAST, find_checkpoint, lineage, load_checkpoint
+from biosig_cli.engine.plain_files import is_plain
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.hub import fetch_from_hub, parse_hub_id
 from biosig_cli.models.kinds import AnyModel, read_model
@@ -31,6 +32,7 @@ class Released:
     source: str
     sha256: str
     lineage: tuple[Mapping[str, Any], ...] = ()
+    told: tuple[str, ...] = ()
 
     def load_into(self, encoder: Encoder) -> LoadReport:
         """Fill the backbone of `encoder`, a TTM; what it adds to one stays as it is.
@@ -73,7 +75,7 @@ class Trained:
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
     """What the objectives owned; empty for a run that had none."""
     told: tuple[str, ...] = ()
-    """Labels that it was told of the people it was pretrained with."""
+    """Labels that it was told of the people it was pretrained with, in this run or before."""
 
     def load_into(self, encoder: Encoder) -> LoadReport:
         """Fill `encoder`, which has the same channels, or takes any.
@@ -106,7 +108,7 @@ def find_weights(name: str) -> Weights:
         CheckpointError: If it can't be found, fetched or read.
     """
     path = Path(name).expanduser()
-    if path.is_file() or any((path / file).is_file() for file in (BEST, LAST)):
+    if path.is_file() or is_plain(path) or any((path / f).is_file() for f in (BEST, LAST)):
         return read_trained(path, name)
     if path.is_dir():
         return read_released(path, name)
@@ -147,11 +149,15 @@ def read_trained(path: Path, source: str) -> Trained:
 
 
 def told_of_people(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the labels that an encoder was told of the people it was pretrained with."""
+    """Return the labels that an encoder was told of the people it was pretrained with.
+
+    In its own run, and in those that it comes from.
+    """
     objectives = content.get("config", {}).get("objectives") or {}
     auxiliary = objectives.get("auxiliary") or {"heads": {}, "weight": 0}
     heads = auxiliary["heads"] if auxiliary["weight"] else {}
-    return tuple(head.get("column") or name for name, head in heads.items())
+    own = [head.get("column") or name for name, head in heads.items()]
+    return tuple(dict.fromkeys([*content.get("told", ()), *own]))
 
 
 def read_released(folder: Path, source: str) -> Released:

@@ -96,6 +96,8 @@ class Auxiliary(Objective):
         for name, head in self.config.heads.items():
             each = [of_people(store, head.column or name) for store in stores]
             values = np.concatenate([*each, np.empty(0)])
+            if torch.isfinite(self.get_buffer(f"known_{name}")).all():
+                continue  # it goes on with what a parent run has
             if len(values):
                 self.get_buffer(f"known_{name}").copy_(torch.from_numpy(_summary(head, values)))
             else:

@@ -14,6 +14,8 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.contract import Losses, Trainable
 from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
+from biosig_cli.models.pretrained import Trained, Weights
+from biosig_cli.models.weights import owned_by
 
 
 class ObjectiveConfig(Config, ABC):
@@ -48,6 +50,14 @@ class ObjectiveConfig(Config, ABC):
         """Labels and attributes that are needed of each window, where they are known."""
         return ()
 
+    def begins_anew(self, weights: Weights) -> bool:
+        """Say whether the encoder begins with random weights although these are given."""
+        return False
+
+    def doubts(self, best: Mapping[str, float]) -> Sequence[str]:
+        """Return what speaks against trusting the figures of the best epoch, if anything does."""
+        return ()
+
     def stages(self, epochs: int, lr: float) -> list[Stage]:
         """Return the stages of a training of `epochs`; none where all of it is alike."""
         return []
@@ -70,6 +80,33 @@ class Objective(nn.Module, ABC):
             What the user should know of them.
         """
         return ()
+
+    def take_over(self, name: str, weights: Weights | None) -> str:
+        """Fill it with what it learned in a parent run, where it has the same shape there.
+
+        Args:
+            name: What it was called there.
+            weights: What that run left.
+
+        Returns:
+            What became of its tensors, in words; nothing if it was not asked there.
+        """
+        known = owned_by(name, weights.decoder) if isinstance(weights, Trained) else {}
+        if weights is None or not known:
+            return ""
+        own = self.state_dict()
+        fitting = {
+            name: tensor
+            for name, tensor in known.items()
+            if name in own and own[name].shape == tensor.shape
+        }
+        if len(fitting) < len(own):
+            return f"{len(own)} tensors, not shaped like those of {weights.source}"
+        self.load_state_dict(fitting, strict=False)
+        return f"all {len(own)} tensors of {weights.source}"
+
+    def stepped(self) -> None:
+        """Be told that the weights have moved; all processes are."""
 
     def resting(self) -> Iterable[nn.Parameter]:
         """Return the parameters that a batch may leave without a gradient."""
@@ -117,6 +154,11 @@ class Pretraining(Trainable):
     def resting(self) -> Iterable[nn.Parameter]:
         """Return what the objectives say may rest."""
         return [parameter for each in self._each() for parameter in each.resting()]
+
+    def stepped(self) -> None:
+        """Tell the objectives."""
+        for objective in self._each():
+            objective.stepped()
 
     def survey(self, stores: Sequence[WindowStore]) -> list[str]:
         """Let the objectives look at the training windows, and return what they have to say."""

@@ -175,7 +175,9 @@ def retrieval(
                     nearest = (embedding[asked] @ embedding[theirs].T).argmax(dim=1)
                     is_found = segment[theirs[nearest]] == segment[asked]
                     hits.append(float(is_found.float().mean()))
-                    chances.append(1 / len(theirs))
+                    # A moment is there once, a state often.
+                    is_right = segment[asked][:, None] == segment[theirs]
+                    chances.append(float(is_right.float().mean()))
     squared = 2 - 2 * embedding @ embedding.T
     alike = (segment[:, None] == segment) & (subject[:, None] != subject)
     others = ~torch.eye(len(embedding), dtype=torch.bool)

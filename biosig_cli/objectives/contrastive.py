@@ -29,6 +29,8 @@ class ContrastiveConfig(ObjectiveConfig):
         "retrieval_chance": "by chance",
         "retrieval_new": "the same, movie time not trained on",
         "retrieval_new_chance": "by chance",
+        "retrieval_state": "state found in another person",
+        "retrieval_state_chance": "by chance",
         "alignment": "squared distance of what should be alike",
         "uniformity": "log mean exp(-2 squared distance) of all",
     }
@@ -48,7 +50,7 @@ class ContrastiveConfig(ObjectiveConfig):
     @property
     def labels(self) -> tuple[str, ...]:
         """When in its movie a window is."""
-        return ("segment_s",)
+        return ("movie_s",)
 
     def build(self, encoder: Encoder) -> "Contrastive":
         """Return the objective for `encoder`."""
@@ -61,7 +63,8 @@ class Contrastive(Objective):
     The mean of all tokens goes through two layers to a vector of unit length. In eval mode
     `contrastive_even` stands beside the loss, what an embedding costs that tells nothing apart, and
     over all validation windows `retrieval` beside chance, `alignment` and `uniformity`; where some
-    movie time is not trained on, `retrieval_new` among the moments of that time alone.
+    movie time is not trained on, `retrieval_new` among the moments of that time alone, and where
+    states are compared, too, `retrieval_state` among these.
     """
 
     def __init__(self, encoder: Encoder, config: ContrastiveConfig) -> None:
@@ -75,27 +78,36 @@ class Contrastive(Objective):
         tokens = encoder(batch.signal, None, batch.spec).tokens
         embedding = F.normalize(self.project(tokens.mean(dim=(1, 2))).float(), dim=1)
         subject, segment, movie = (batch.codes[name] for name in CODES)
-        pairs = pair_up(subject, segment, movie, batch.labels["segment_s"], self.config.guard_s)
+        pairs = pair_up(subject, segment, movie, batch.labels["movie_s"], self.config.guard_s)
         total = self.loss(embedding, pairs)
         parts = {"contrastive": total.detach()}
         if self.training:
             return Losses(total, parts)
         parts["contrastive_even"] = self.loss(torch.zeros_like(embedding), pairs).detach()
         outputs = {f"con_{name}": batch.codes[name] for name in CODES}
-        outputs["con_time_s"] = batch.labels["segment_s"]
+        outputs["con_time_s"] = batch.labels["movie_s"]
         return Losses(total, parts, outputs | {"con_embedding": embedding.detach()})
 
     def score(self, outputs: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return `retrieval`, `retrieval_chance`, `alignment`, `uniformity` over all windows.
+        """Return `alignment` and `uniformity` of all windows, and `retrieval` beside chance.
 
-        And `retrieval_new` with its chance, where the config holds movie time out.
+        The latter of moments; as `retrieval_new` of those whose time the config holds out, and as
+        `retrieval_state` of states, where it names some.
         """
         asked = [outputs["con_embedding"], *(outputs[f"con_{name}"] for name in CODES)]
-        figures = dict(retrieval(*asked))
-        if self.config.groups.held_out_s:
-            is_new = self.config.groups.is_held_out(outputs["con_time_s"].numpy())
-            among = retrieval(*(each[torch.from_numpy(is_new)] for each in asked))
-            figures |= {f"retrieval_new{end}": among[f"retrieval{end}"] for end in ("", "_chance")}
+        time_s, groups = outputs["con_time_s"], self.config.groups
+        is_state = time_s.isnan()
+        parts = {"retrieval": ~is_state}
+        if groups.held_out_s:
+            parts["retrieval_new"] = torch.from_numpy(groups.is_held_out(time_s.numpy()))
+        if groups.states:
+            parts["retrieval_state"] = is_state
+        everything = retrieval(*asked)
+        figures = {name: everything[name] for name in ("alignment", "uniformity")}
+        for name, part in parts.items():
+            if part.any():
+                among = retrieval(*(each[part] for each in asked))
+                figures |= {f"{name}{end}": among[f"retrieval{end}"] for end in ("", "_chance")}
         return figures
 
 

@@ -9,13 +9,16 @@ from biosig_cli.core.errors import ConfigError
 from biosig_cli.data.groups import GroupsConfig
 from biosig_cli.engine.stages import Stage
 from biosig_cli.models.base import Encoder
+from biosig_cli.models.pretrained import Weights
 from biosig_cli.objectives.auxiliary import AuxiliaryConfig
 from biosig_cli.objectives.base import ObjectiveConfig, Pretraining
 from biosig_cli.objectives.contrastive import ContrastiveConfig, MovieIscConfig
 from biosig_cli.objectives.masked import MaskedConfig
+from biosig_cli.objectives.masked_codes import MaskedCodesConfig
 from biosig_cli.objectives.masked_eeg import MaskedEegConfig
 from biosig_cli.objectives.reconstruction import ReconstructionConfig
 from biosig_cli.objectives.rhythm import RhythmConfig
+from biosig_cli.objectives.tokenizer import TokenizerConfig
 
 
 class ObjectivesConfig(Config):
@@ -25,6 +28,10 @@ class ObjectivesConfig(Config):
     """Hidden patches, asked back."""
     masked_eeg: MaskedEegConfig | None = None
     """Hidden patches of a montage, asked back."""
+    tokenizer: TokenizerConfig | None = None
+    """A code for each patch of a montage, from which its spectrum is drawn again."""
+    masked_codes: MaskedCodesConfig | None = None
+    """Which code a tokenizer gives to hidden patches."""
     auxiliary: AuxiliaryConfig | None = None
     """Age, sex and other things that are known of people."""
     contrastive: ContrastiveConfig | None = None
@@ -84,12 +91,24 @@ class ObjectivesConfig(Config):
         """Whether the denoised twins of windows are needed."""
         return self.reconstruction is not None and self.reconstruction.target != "input"
 
+    def begins_anew(self, weights: Weights) -> bool:
+        """Say whether the encoder begins with random weights although these are given."""
+        return any(config.begins_anew(weights) for config in self.asked.values())
+
     def build(self, encoder: Encoder) -> Pretraining:
         """Return the encoder with what is asked of it.
 
         Raises:
             ConfigError: If the encoder can't be asked that.
         """
+        hiding = [name for name, config in self.asked.items() if config.hides]
+        if hiding and not encoder.can_hide:
+            raise ConfigError(
+                f"objectives.{hiding[0]} hides patches, and nothing can be hidden from "
+                f"{getattr(encoder, 'name', type(encoder).__name__)}",
+                hint="pretrain it by objectives.contrastive, movie_isc or auxiliary; or train it "
+                "on labels: biosig finetune --from-scratch",
+            )
         objectives = {name: config.build(encoder) for name, config in self.asked.items()}
         weights = {name: config.weight for name, config in self.asked.items()}
         return Pretraining(encoder, objectives, weights)

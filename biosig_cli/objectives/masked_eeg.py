@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from biosig_cli.core.errors import ConfigError
 from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import spread
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.contract import Losses
 from biosig_cli.models.adapters import places_of
 from biosig_cli.models.base import Encoder
-from biosig_cli.models.eeg import EegEncoder
+from biosig_cli.models.eeg import EegEncoder, need_eeg
 from biosig_cli.objectives.base import Objective, ObjectiveConfig
 from biosig_cli.objectives.distances import SMOOTH
 from biosig_cli.objectives.montage_masks import MontageMask, draw_mask
@@ -59,12 +58,7 @@ class MaskedEegConfig(ObjectiveConfig):
         Raises:
             ConfigError: If it is none for EEG.
         """
-        if not isinstance(encoder, EegEncoder):
-            raise ConfigError(
-                f"masked_eeg needs an encoder that knows places, not {type(encoder).__name__}",
-                hint="give model.kind=eeg; or ask for hidden patches in time: objectives.masked",
-            )
-        return MaskedEeg(encoder, self)
+        return MaskedEeg(need_eeg(encoder, "masked_eeg"), self)
 
 
 class MaskedEeg(Objective):

@@ -36,18 +36,20 @@ from biosig_cli.data.findings import (
 )
 from biosig_cli.data.integrity import check_content, check_samples, check_shards
 from biosig_cli.data.recordings import Recordings
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import MANIFEST, WindowStore
 from biosig_cli.engine.checkpoint import lineage, load_checkpoint
 
 N_SHOWN = 5
 """Findings of each kind that are shown; `--output` writes all."""
+NOTHING_FOUND = "nothing was found"
 FORMATS = (".csv", ".json")
 
 
 class AuditConfig(Config):
     """What is looked at, and where the findings go."""
 
-    stores: tuple[Path, ...] = Field(min_length=1)
+    stores: tuple[StorePath, ...] = Field(min_length=1)
     """Folders with train, val and test, single stores, or .npz files."""
     pretrained: tuple[Path, ...] = ()
     """Checkpoints or run folders whose training windows must not be in test."""
@@ -65,6 +67,14 @@ class AuditResult:
     n_windows: int
     duration_s: float
 
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        checked = [
+            {"check": what.strip(), "n": n, "of": unit} for what, n, unit in self.report.checked
+        ]
+        findings = [asdict(finding) for finding in self.report.findings]
+        return {"findings": findings, "checked": checked, "notes": self.report.notes}
+
 
 def audit(config: AuditConfig, reporter: Reporter) -> AuditResult:
     """Check stores for leakage, within each and between them.
@@ -75,6 +85,15 @@ def audit(config: AuditConfig, reporter: Reporter) -> AuditResult:
         CheckpointError: If a checkpoint can't be read.
         LeakageError: If anything was found; the findings are printed and written before.
     """
+    result = look(config, reporter)
+    raise_if_found(result.report)
+    limits = "as far as the notes above let it be seen" if result.report.notes else NOTHING_FOUND
+    reporter.fact("clean", f"{result.n_windows:,} windows", limits)
+    return result
+
+
+def look(config: AuditConfig, reporter: Reporter) -> AuditResult:
+    """Check stores as `audit` does, and raise nothing over what is found."""
     if config.output is not None and config.output.suffix not in FORMATS:
         raise ConfigError(f"{config.output} is neither a .csv nor a .json file")
     began_s = time.monotonic()
@@ -97,9 +116,6 @@ def audit(config: AuditConfig, reporter: Reporter) -> AuditResult:
     if config.output is not None:
         write_findings(config.output, result)
         reporter.fact("written", config.output)
-    _raise_if_found(report)
-    limits = "as far as the notes above let it be seen" if report.notes else "nothing was found"
-    reporter.fact("clean", f"{n_windows:,} windows", limits)
     return result
 
 
@@ -131,7 +147,7 @@ def check_before_scoring(
         reporter.warn(note)
     if report.findings:
         _say_findings(report, reporter)
-    _raise_if_found(report)
+    raise_if_found(report)
     n_seen = len({who for each in trained_by(past) for who in each.subjects})
     reporter.fact("leakage", "none found", f"{n_seen} subjects seen before; by name, see `audit`")
     return report
@@ -139,19 +155,14 @@ def check_before_scoring(
 
 def write_findings(path: Path, result: AuditResult) -> None:
     """Write all findings as CSV, or as JSON with what was checked."""
-    findings = [asdict(finding) for finding in result.report.findings]
+    findings = result.plain()["findings"]
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
             table = csv.DictWriter(file, [field.name for field in fields(Finding)])
             table.writeheader()
             table.writerows(findings)
         else:
-            checked = [
-                {"check": what.strip(), "n": n, "of": unit}
-                for what, n, unit in result.report.checked
-            ]
-            facts = {"findings": findings, "checked": checked, "notes": result.report.notes}
-            json.dump(facts, file, indent=2, ensure_ascii=False)
+            json.dump(result.plain(), file, indent=2, ensure_ascii=False)
 
 
 def past_of(path: Path) -> list[Trained]:
@@ -305,7 +316,12 @@ def _row(group: Sequence[Finding]) -> tuple[object, ...]:
     return record, start, f"{n_windows:,}", first.split, first.store, against
 
 
-def _raise_if_found(report: Report) -> None:
+def raise_if_found(report: Report) -> None:
+    """Refuse windows that are not clean.
+
+    Raises:
+        LeakageError: Naming what was found, by kind.
+    """
     if report.findings:
         kinds: list[Kind] = [kind for kind in get_args(Kind) if report.count(kind)]
         said = "; ".join(f"{MEANING[kind]} ({report.count(kind):,})" for kind in kinds)

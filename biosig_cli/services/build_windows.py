@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from biosig_cli.catalog import open_source
 from biosig_cli.core.artifacts import write_json
@@ -29,6 +29,7 @@ from biosig_cli.data.readers.vitaldb import VitalDb
 from biosig_cli.data.splits import Splits, read_splits
 from biosig_cli.data.store import SPLITS, open_store
 from biosig_cli.data.windows import WindowRecipe, WindowsConfig
+from biosig_cli.services.dataset_card import DATASET_CARD, write_dataset_card
 from biosig_cli.services.denoised import report_targets, say_target, target_facts
 from biosig_cli.services.labelling import open_labels, report_labels
 from biosig_cli.services.split_store import Build, SplitWindows, build_split
@@ -74,6 +75,10 @@ class BuildWindowsConfig(Config):
     """Write pseudonyms for the ids of subjects and records, where the split file has none."""
     workers: int | None = Field(None, ge=1)
     """Processes that read recordings; as many as are worth starting when left out."""
+    executor: Literal["local", "dask"] = "local"
+    """Who reads recordings: processes of this machine, or the workers of a Dask cluster."""
+    scheduler: str | None = Field(None, pattern=r"^(tcp|tls|ucx|wss?)://[^/]+:\d+$")
+    """Address of the cluster's scheduler, such as `tcp://host:8786`."""
     format: Literal["store", "npz"] = "store"
     """`npz` also writes `<split>_windows.npz` for exchange."""
 
@@ -91,6 +96,16 @@ class BuildWindowsConfig(Config):
     @classmethod
     def _over_shipped_windows(cls, windows: Any) -> Any:
         return overlay(shipped_windows(), windows) if isinstance(windows, Mapping) else windows
+
+    @model_validator(mode="after")
+    def _says_which_cluster(self) -> Self:
+        if self.executor == "dask" and not self.scheduler:
+            raise ValueError("executor dask needs the address of its scheduler, tcp://HOST:PORT")
+        if self.executor == "local" and self.scheduler:
+            raise ValueError("a scheduler is of use with executor dask only")
+        if self.executor == "dask" and self.workers:
+            raise ValueError("with executor dask, the cluster says how many workers there are")
+        return self
 
     @property
     def recipe(self) -> WindowRecipe:
@@ -175,7 +190,9 @@ def build_stores(
             label_channels_allowed=config.label_channels_allowed,
             key=key,
         )
-        result.splits[split] = build_split(build, config.workers, reporter)
+        result.splits[split] = build_split(
+            build, config.workers, reporter, scheduler=config.scheduler
+        )
     return result
 
 
@@ -204,7 +221,11 @@ def _open_source(config: BuildWindowsConfig, splits: Splits) -> tuple[Source, st
     dataset, stated = config.dataset, splits.meta.get("dataset")
     if dataset is None and stated:
         dataset = DatasetConfig.parse(stated)
-    return open_source(path, dataset, cache=config.cache, offline=config.offline), path
+    where, cache = path, config.cache
+    if config.executor == "dask":  # its workers run in folders of their own
+        where = str(Path(path).absolute()) if Path(path).is_dir() else path
+        cache = cache.expanduser().absolute() if cache else None
+    return open_source(where, dataset, cache=cache, offline=config.offline), path
 
 
 def _say_where_labels_go(source: Source, recipe: WindowRecipe, reporter: Reporter) -> None:
@@ -250,10 +271,12 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
         )
     if skipped:
         reporter.warn(f"{len(skipped)} cases skipped, see skipped.csv in {config.outdir}/SPLIT")
+    complete = {split: each.folder for split, each in result.splits.items() if each.n_windows}
+    write_dataset_card(config.outdir, complete)
     for split, each in result.splits.items():
         if config.format == "npz" and each.n_windows:
             path = config.outdir / f"{split}_windows.npz"
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
-    shows = f"{QUALITY_PAGE} and windows.png in each folder show them"
+    shows = f"{QUALITY_PAGE} and windows.png in each folder show them, {DATASET_CARD} tells of all"
     reporter.fact("written", config.outdir, shows)

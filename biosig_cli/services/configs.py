@@ -27,6 +27,7 @@ from biosig_cli.services.audit import AuditConfig
 from biosig_cli.services.build_windows import BuildWindowsConfig
 from biosig_cli.services.embed import EmbedConfig
 from biosig_cli.services.evaluate import EvaluateConfig
+from biosig_cli.services.export import ExportConfig
 from biosig_cli.services.finetune import FinetuneConfig
 from biosig_cli.services.inflate import InflateConfig
 from biosig_cli.services.predict import PredictConfig
@@ -45,6 +46,7 @@ CONFIGS: dict[str, type[Config]] = {
     "smoke": SmokeConfig,
     "embed": EmbedConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
 }
 """By command, what it reads of a file."""
 
@@ -61,8 +63,8 @@ class Setting:
     """The file, `BIOSIG_...`, a shipped file, or `default`."""
 
 
-def list_configs(reporter: Reporter) -> None:
-    """List the shipped recipes with a line each."""
+def list_configs(reporter: Reporter) -> list[dict[str, str]]:
+    """List the shipped recipes with a line each; returned as name, commands and what it is."""
     rows = []
     for name, path in shipped_configs().items():
         first = path.read_text("utf-8").split("\n#\n")[0].splitlines()
@@ -70,6 +72,7 @@ def list_configs(reporter: Reporter) -> None:
         commands = ", ".join(each.replace("_", "-") for each in commands_of(read_file(path)))
         rows.append((name, commands, about))
     reporter.table("shipped configs", ("name", "for", "what it is"), rows)
+    return [{"name": name, "for": commands, "about": about} for name, commands, about in rows]
 
 
 def commands_of(data: Mapping[str, Any]) -> list[str]:
@@ -157,15 +160,22 @@ def copy_config(name: str, target: Path | None, reporter: Reporter) -> Path:
     return target
 
 
-def validate_config(file: str, reporter: Reporter) -> None:
+def validate_config(file: str, reporter: Reporter) -> dict[str, int]:
     """Make sure that every command which a file speaks to can read it.
+
+    Returns:
+        How many values it states, by command.
 
     Raises:
         ConfigError: With a line for each problem.
     """
-    for command, settings in resolve(file).items():
-        stated = sum(each.origin == file for each in settings)
-        reporter.fact("valid", file, f"{command.replace('_', '-')}: {stated} values stated")
+    stated = {
+        command: sum(each.origin == file for each in settings)
+        for command, settings in resolve(file).items()
+    }
+    for command, n_values in stated.items():
+        reporter.fact("valid", file, f"{command.replace('_', '-')}: {n_values} values stated")
+    return stated
 
 
 def diff_configs(one: str, other: str, reporter: Reporter) -> list[tuple[str, str, Any, Any]]:

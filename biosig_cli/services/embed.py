@@ -20,6 +20,7 @@ from biosig_cli.models.base import Encoder
 from biosig_cli.models.heads import pool
 from biosig_cli.services.given_report import Tally, about_windows, conclude, origin, write_tables
 from biosig_cli.services.given_windows import GivenConfig, open_given
+from biosig_cli.signal.spec import SignalSpec
 
 Per = Literal["window", "token"]
 Values = NDArray[np.float32]
@@ -51,7 +52,8 @@ class Embedding:
     flags: str
     """The rules of quality that it breaks, joined by `; `."""
     values: Values
-    """(F,) mean and spread of the tokens, channel by channel; or (C, P, D), the tokens."""
+    """(F,) mean and spread of the tokens, channel by channel; or (C, P, D), the tokens. NaN for
+    electrodes that the recording lacks, which an EEG encoder does without."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,12 @@ class Embeddings:
         self.config = config
         self.file = find_checkpoint(config.checkpoint)
         content = load_checkpoint(self.file)
-        self.given = open_given(config, content, self.file)
+        self.encoder = load_encoder(self.file)
+        # A task's head stands on all electrodes; nobody asked about that of a fine-tuned encoder.
+        any_montage = self.encoder.any_montage and "head_state_dict" not in content
+        self.given = open_given(config, content, self.file, any_montage=any_montage)
         self.device = choose_device(config.device, Machine.detect())
-        self.encoder = load_encoder(self.file).to(self.device.value)
+        self.encoder = self.encoder.to(self.device.value)
         self.tally = Tally()
 
     @property
@@ -98,16 +103,32 @@ class Embeddings:
             for record, subject, start_s, usable, flags, values in rows:
                 yield Embedding(each.source, record, subject, start_s, usable, flags, values)
 
+    def _question(self, spec: SignalSpec | None) -> Callable[[Tensor], Tensor]:
+        """Return what is asked of windows of `spec`; where they lack channels, the rest is NaN."""
+        ask = pool if self.config.per == "window" else torch.Tensor.contiguous
+        if spec is None:
+            return lambda signal: ask(self.encoder(signal).tokens)
+        names = [channel.name for channel in self.encoder.montage()]
+        places = [names.index(channel.name) for channel in self.encoder.montage(spec)]
+
+        def answer(signal: Tensor) -> Tensor:
+            tokens = self.encoder(signal, spec=spec).tokens
+            n_windows, _, *rest = tokens.shape
+            whole = tokens.new_full((n_windows, len(names), *rest), torch.nan)
+            whole[:, places] = tokens
+            return ask(whole)
+
+        return answer
+
     def portions(self, advance: Advance | None = None) -> Iterator[Embedded]:
         """Yield the embeddings of a record, or of a part of a long one, at a time."""
-        ask = pool if self.config.per == "window" else _whole
         self.tally.restart()
         for given in self.given:
             for portion in given.portions():
                 self.tally.count(portion)
                 for windows in [] if portion.windows is None else portion.windows.parts():
                     values = ask_windows(
-                        lambda signal: ask(self.encoder(signal).tokens),
+                        self._question(portion.spec),
                         windows.data,
                         batch_size=self.config.batch_size,
                         device=self.device.value,
@@ -115,10 +136,6 @@ class Embeddings:
                     yield Embedded(portion.source, windows, values)
                 if advance is not None:
                     advance(note=portion.record)
-
-
-def _whole(tokens: Tensor) -> Tensor:
-    return tokens
 
 
 @torch.no_grad()

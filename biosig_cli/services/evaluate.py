@@ -14,6 +14,7 @@ from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Machine, choose_device
+from biosig_cli.data.remote import StorePath
 from biosig_cli.report.evaluation_page import write_evaluation_page
 from biosig_cli.services.evaluate_answers import Comparison
 from biosig_cli.services.evaluate_data import Labelled, open_labelled
@@ -22,6 +23,7 @@ from biosig_cli.services.evaluate_pictures import gather_material
 from biosig_cli.services.evaluate_reconstruction import evaluate_reconstruction
 from biosig_cli.services.evaluate_repeats import cross_validation, label_efficiency
 from biosig_cli.services.evaluate_scores import score
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.intervals import FEW_SUBJECTS, N_RESAMPLES
 from biosig_cli.tasks.kinds import AnyTask
@@ -35,7 +37,7 @@ class EvaluateConfig(Config):
 
     checkpoint: tuple[Path, ...] = (Path("artifacts/finetune"),)
     """Checkpoints or run folders; the first is compared with everything else."""
-    data_dir: Path | None = None
+    data_dir: StorePath | None = None
     """Labelled windows; those that the model was trained beside, if not given."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Whose windows are scored; `all` for data that the model has nothing to do with."""
@@ -90,6 +92,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     task = settled_task(models, config.task)
     if task is None:
         metrics = evaluate_reconstruction(config, models[0], device.value, folder, reporter)
+        write_model_card(models[0].path, folder / MODEL_CARD, of=folder)
         return EvaluateResult(folder, metrics)
     data = open_labelled(config, models, task, folder, reporter)
     models = [model.fitted_to(data.stores["test"].spec) for model in models]
@@ -97,7 +100,8 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     answers, notices = compared.answers()
     scored = score(compared, answers)
     repeated, more = cross_validation(compared, reporter)
-    notices = [*data.notices, *few(data, repeated), *notices, *more]
+    seen = data.seen if repeated else []
+    notices = [*data.notices, *seen, *few(data, repeated), *notices, *more]
     metrics = {
         "format": FORMAT,
         **provenance("torch", "numpy", "scikit-learn"),
@@ -115,6 +119,7 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     write_predictions(folder / PREDICTIONS, data, answers)
     material = gather_material(compared, answers[0])
     write_evaluation_page(folder / REPORT, metrics, drawn=material)
+    write_model_card(models[0].path, folder / MODEL_CARD, of=folder)
     conclude(metrics, folder, reporter)
     return EvaluateResult(folder, metrics)
 
@@ -216,7 +221,7 @@ def conclude(metrics: Mapping[str, Any], folder: Path, reporter: Reporter) -> No
         reporter.table(f"{title}, {whose}", columns, rows)
     for notice in metrics["notices"]:
         reporter.warn(notice)
-    reporter.fact("report", folder / REPORT, f"{METRICS}, {PREDICTIONS}")
+    reporter.fact("report", folder / REPORT, f"{METRICS}, {PREDICTIONS}, {MODEL_CARD}")
 
 
 def show(figure: Mapping[str, Any] | None) -> str:

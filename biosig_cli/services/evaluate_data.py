@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.remote import local_store, stated
 from biosig_cli.data.store import WindowStore
 from biosig_cli.models.pretrained import told_of_people
 from biosig_cli.services.audit import check_before_scoring, trained_by
@@ -38,6 +39,7 @@ class Labelled:
         task: The task, with its classes.
         is_own: Whether all of it is one data set, so that people can be left out in turn.
         notices: What a reader has to know.
+        seen: The same, where people are left out in turn.
     """
 
     data_dir: Path
@@ -47,6 +49,7 @@ class Labelled:
     task: AnyTask
     is_own: bool
     notices: list[str]
+    seen: list[str]
 
     @property
     def examples(self) -> Examples:
@@ -117,7 +120,7 @@ def open_labelled(
     """
     first = models[0]
     own = first.content["config"].get("data_dir") if first.head is not None else None
-    data_dir = config.data_dir or (Path(own) if own else None)
+    data_dir = config.data_dir or (local_store(own, reporter) if own else None)
     if data_dir is None:
         raise ConfigError(
             f"{first.path} is a pretrained encoder: it is not said which windows to score",
@@ -125,7 +128,7 @@ def open_labelled(
         )
     stores, notices = open_splits(config, models, data_dir, own, folder, reporter)
     past = [run for model in models for run in model.past]
-    is_own = own is None or data_dir == Path(own)
+    is_own = own is None or stated(data_dir) == own
     if config.split in ("test", "all"):
         # Windows of another data set may bear ids that mean other people.
         checked = stores if is_own and config.split == "test" else {"test": stores["test"]}
@@ -142,14 +145,15 @@ def open_labelled(
         for name, store in stores.items()
     }
     before = first.past[:-1] if first.head is not None else first.past
-    notices += seen_before(before, parts) if is_own else []
+    seen = seen_before(before, parts) if is_own else []
     notices += [
         f"{model.name} was told {task.label} of the people it was pretrained with "
-        "(objectives.auxiliary): left out in turn, their answers are no news to it"
+        "(objectives.auxiliary): its frozen encoder is no measure of what signals alone teach, and "
+        "left out in turn, their answers are no news to it"
         for model in models
         if task.label in told_of_people(model.content)
     ]
-    return Labelled(data_dir, config.split, stores, parts, task, is_own, notices)
+    return Labelled(data_dir, config.split, stores, parts, task, is_own, notices, seen)
 
 
 def seen_before(past: Sequence[Mapping[str, Any]], parts: Mapping[str, Examples]) -> list[str]:
@@ -207,7 +211,7 @@ def open_splits(
         return {"test": test}, [why]
     try:
         # What there is to say of its own windows was said just now, or by finetune.
-        learned = {name: opened(Path(own), name, Reporter(silent=True)) for name in LEARNED}
+        learned = {name: opened(local_store(own), name, Reporter(silent=True)) for name in LEARNED}
     except DataError as error:
         why = (
             f"the windows that {first.name} was trained on can't be opened, so no baseline or "

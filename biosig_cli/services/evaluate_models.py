@@ -135,7 +135,7 @@ def open_candidate(file: Path, name: str) -> Candidate:
     if "head_state_dict" not in content:
         return Candidate(name, file, content, encoder, None, None)
     task: AnyTask = TypeAdapter(AnyTask).validate_python(content["task"])
-    head = task.head.build(encoder.spec.n_channels, encoder.width, task.n_outputs)
+    head = task.head.build(len(encoder.montage()), encoder.width, task.n_outputs)
     load_weights(head, content["head_state_dict"], source=f"{file} (head)")
     return Candidate(name, file, content, encoder, head.eval(), task)
 

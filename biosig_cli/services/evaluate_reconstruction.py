@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from biosig_cli.core.artifacts import FORMAT, provenance, write_json
 from biosig_cli.core.errors import CheckpointError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.remote import local_store
 from biosig_cli.data.store import WindowStore
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.objectives.masked import Masked, MaskedConfig
@@ -39,7 +40,9 @@ def evaluate_reconstruction(
         LeakageError: If the encoder saw someone in the test split.
     """
     objective = open_objective(model)
-    data_dir = config.data_dir or Path(model.content["config"]["windows"][0]["store"])
+    data_dir = config.data_dir or local_store(
+        model.content["config"]["windows"][0]["store"], reporter
+    )
     store = open_for_scoring(
         data_dir,
         config.split,

@@ -11,6 +11,7 @@ from biosig_cli.core.artifacts import write_json
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.core.runtime import Machine, peak_memory_gb
+from biosig_cli.data.remote import StorePath
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import BEST
 from biosig_cli.engine.optimize import PlanConfig
@@ -28,6 +29,7 @@ from biosig_cli.services.finetune_folds import (
 )
 from biosig_cli.services.finetune_model import Model, make_model, make_training
 from biosig_cli.services.finetune_start import Parent, find_parent
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.run_folder import carry_out, make_run
 from biosig_cli.services.task_windows import open_task_windows
 from biosig_cli.services.training import (
@@ -67,7 +69,7 @@ class FinetuneConfig(TrainingConfig):
     """Start from random weights instead, of the same architecture: what pretraining is worth."""
     model: AnyModel = TtmConfig()
     """The architecture, where `from_scratch` is given without `pretrained`."""
-    data_dir: Path = Path("data/but_ppg")
+    data_dir: StorePath = Path("data/but_ppg")
     """Labelled windows: a folder of stores, one store, a table of windows, or recordings."""
     output_dir: Path = Path("artifacts/finetune")
     """Run folder."""
@@ -130,6 +132,7 @@ def finetune(
     if ready.splits is not None:
         write_json(config.output_dir / SPLITS_FILE, ready.splits)
     result = carry_out("finetune", config, training, ready.content)
+    write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
     conclude(config, result, ready.model, reporter)
     if ready.folds is not None:
         cross_validate(config, ready.parent, ready.folds, training.run, reporter)
@@ -225,7 +228,7 @@ def conclude(config: FinetuneConfig, result: TrainResult, model: Model, reporter
         whose = "1 subject chose" if n_subjects == 1 else f"{n_subjects} subjects chose"
         reporter.warn(f"{whose} the best epoch: it may be another one on other people")
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
-    reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+    reporter.fact("run", config.output_dir, f"{BEST}, {MODEL_CARD}, history.png")
     reporter.say(f"next: biosig evaluate --checkpoint {config.output_dir / BEST}")
 
 

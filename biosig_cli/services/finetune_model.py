@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from biosig_cli import __version__
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.state import Run
 from biosig_cli.engine.train import Training
+from biosig_cli.models.base import Encoder
 from biosig_cli.models.kinds import AnyModel
 from biosig_cli.services.finetune_stages import make_stages
 from biosig_cli.services.finetune_start import Parent, load_parent, start_head
@@ -55,6 +56,7 @@ class Model:
             "task": self.task.dump(),
             "parent": self.weights.provenance() if self.weights else None,
             "lineage": [dict(run) for run in past],
+            "told": list(self.weights.told) if self.weights else [],
         }
 
     @property
@@ -96,16 +98,30 @@ def make_model(
         source = "random weights"
         if parent is not None and not config.from_scratch:
             source = f"{parent.source}: {load_parent(encoder, parent, config, reporter)}"
-        head = task.head.build(store.spec.n_channels, encoder.width, task.n_outputs)
+        check_moments(task, encoder)
+        head = task.head.build(len(encoder.montage()), encoder.width, task.n_outputs)
         if parent is not None and not config.from_scratch:
             start_head(head, parent, encoder, task, store, examples["train"])
     n_encoder, n_head = (sum(p.numel() for p in m.parameters()) for m in (encoder, head))
-    reporter.fact("encoder", f"{model_config.kind}, {n_encoder:,} parameters", source)
+    reporter.fact("encoder", f"{model_config.called}, {n_encoder:,} parameters", source)
     reporter.fact("head", f"{task.head.kind}, {n_head:,} parameters")
     loss = task.make_loss(examples["train"].target)
     trainable = FineTuning(encoder, head, task, loss, examples["val"])
     weights = None if config.from_scratch else parent
     return Model(trainable, task, examples, model_config, weights)
+
+
+def check_moments(task: AnyTask, encoder: Encoder) -> None:
+    """Refuse to ask an encoder when something was whose token is of the whole window.
+
+    Raises:
+        ConfigError: If so.
+    """
+    if task.head.kind == "temporal" and encoder.n_positions < 2:
+        raise ConfigError(
+            "a temporal head weighs moments of a window, and this encoder makes one token of all",
+            hint="take another head: --head linear or mlp",
+        )
 
 
 def settle_task(

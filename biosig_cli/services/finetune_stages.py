@@ -18,7 +18,7 @@ def make_stages(config: "FinetuneConfig", encoder: Encoder, reporter: Reporter) 
         ConfigError: If the encoder has fewer blocks than are to move.
     """
     plan = config.plan
-    by_channel = [f"encoder.{name}" for name in encoder.channel_dims]
+    by_channel = [f"encoder.{name}" for name in encoder.channel_dims or ()]
     new_head = [f"head.{name}" for name in config.task.head.new]
     # An encoder that treats channels alike has nothing between them that could move.
     fusion = [f"encoder.{encoder.fusion}"] if encoder.fusion else []

@@ -73,6 +73,8 @@ def load_parent(
     inflation = Inflation(spec.names, encoder.spec.names, config.map, config.init, config.seed)
     weights, fates = inflate_weights(parent.encoder, encoder.channel_dims, inflation)
     load_weights(encoder, weights, source=parent.source)
+    if encoder.channel_dims is None:
+        return f"{len(fates)} tensors copied"
     if not encoder.channel_dims:
         return f"{len(fates)} tensors copied, the same for every channel"
     if not inflation.is_identity:

@@ -37,11 +37,14 @@ class Tally:
     counts: dict[str, _Count] = field(default_factory=dict)
     skipped: list[tuple[str, str, str]] = field(default_factory=list)
     """Input, record and reason of each that can't be used."""
+    partial: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By record, the electrodes that it lacks, of those that were used all the same."""
 
     def restart(self) -> None:
         """Forget everything that was counted."""
         self.counts.clear()
         self.skipped.clear()
+        self.partial.clear()
 
     def count(self, portion: Portion) -> None:
         """Take note of a portion."""
@@ -55,6 +58,8 @@ class Tally:
         count.n_windows += len(portion.windows)
         count.n_usable += int(portion.windows.usable.sum())
         count.n_lacking += portion.windows.n_lacking
+        if portion.lacking:
+            self.partial[portion.record] = portion.lacking
 
     @property
     def n_windows(self) -> int:
@@ -74,10 +79,16 @@ class Tally:
         ]
         columns = ("input", "records", "skipped", "windows", "usable", "lack samples")
         reporter.table("", columns, rows)
-        for _, record, why in self.skipped[:N_SAID]:
+        for record, lacking in reporter.first(N_SAID, list(self.partial.items())):
+            names = ", ".join(lacking)
+            reporter.warn(f"{record} lacks {names}: used without, its numbers for these are NaN")
+        if len(self.partial) > N_SAID:
+            reporter.warn(f"{len(self.partial)} records lack electrodes; column `flags` says which")
+        named = reporter.first(N_SAID, self.skipped)
+        for _, record, why in named:
             reporter.warn(f"{record} skipped: {why}")
-        if len(self.skipped) > N_SAID:
-            reporter.warn(f"and {len(self.skipped) - N_SAID} more records")
+        if len(self.skipped) > len(named):
+            reporter.warn(f"and {len(self.skipped) - len(named)} more records (--verbose: all)")
 
     def write_skipped(self, output: Path) -> Path | None:
         """Write why records could not be used beside `output`; None where all could."""

@@ -16,7 +16,9 @@ from biosig_cli.data.channels import ChannelConfig, overlay, shipped_channels
 from biosig_cli.data.dataset import DatasetConfig
 from biosig_cli.data.flagged import FlaggedWindows, flag_record, joined
 from biosig_cli.data.readers.base import Source
+from biosig_cli.data.readers.eeg_folder import EegFolder
 from biosig_cli.data.recipe import WindowRecipe
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import MANIFEST, SPLITS, WindowStore, has_split, open_npz, open_split
 from biosig_cli.data.store import open_store as open_one
 from biosig_cli.data.store_files import index_file
@@ -25,6 +27,8 @@ from biosig_cli.services.carried_recipe import carried_recipe
 from biosig_cli.signal.spec import SignalSpec
 
 BROKEN = "broken_"
+FEWEST_ELECTRODES = 0.25
+"""Share of a model's electrodes that a recording has to have, where a model takes any."""
 READ_ROWS = 4096
 """Windows of a store that are held at a time."""
 
@@ -34,7 +38,7 @@ class GivenConfig(Config):
 
     recipe_parts = ("channels", "dataset")
 
-    inputs: tuple[Path, ...] = Field(min_length=1)
+    inputs: tuple[StorePath, ...] = Field(min_length=1)
     """Files or folders of recordings, window stores, or .npz files of windows."""
     channels: dict[str, ChannelConfig] = Field(default_factory=dict)
     """What channels are called in these recordings: of a recipe, `tracks` and `inverted` count.
@@ -63,6 +67,10 @@ class Portion:
     """None where the record can't be used."""
     problem: str = ""
     """Why not."""
+    spec: SignalSpec | None = None
+    """What the windows are, where they lack electrodes of the model's; None where they do not."""
+    lacking: tuple[str, ...] = ()
+    """Those electrodes."""
 
 
 class Given(Protocol):
@@ -83,13 +91,16 @@ class Given(Protocol):
         """Yield its windows, a record or some thousand windows at a time."""
 
 
-def open_given(config: GivenConfig, content: Mapping[str, Any], file: Path) -> list[Given]:
+def open_given(
+    config: GivenConfig, content: Mapping[str, Any], file: Path, *, any_montage: bool = False
+) -> list[Given]:
     """Open everything that a model is given.
 
     Args:
         config: The inputs, and what is known of them.
         content: The checkpoint.
         file: What it is called.
+        any_montage: Take recordings that lack some of its electrodes, too.
 
     Raises:
         DataError: If there is no such input, or nothing in it is known.
@@ -101,7 +112,7 @@ def open_given(config: GivenConfig, content: Mapping[str, Any], file: Path) -> l
     for path in config.inputs:
         stores = _stores_in(path, spec)
         if stores is not None:
-            given += [_GivenStore(str(path), _checked(store, spec, content)) for store in stores]
+            given += [GivenStore(str(path), _checked(store, spec, content)) for store in stores]
             continue
         if not path.exists():
             raise DataError(
@@ -110,10 +121,10 @@ def open_given(config: GivenConfig, content: Mapping[str, Any], file: Path) -> l
         recipe = named_as_here(carried_recipe(content, file), config.channels)
         if path.is_dir():
             source = open_source(str(path), config.dataset)
-            given.append(_GivenRecords(str(path), source, recipe, source.ids()))
+            given.append(_GivenRecords(str(path), source, recipe, source.ids(), any_montage))
         else:
             source, record = open_recording(path, config.dataset)
-            given.append(_GivenRecords(str(path), source, recipe, [record]))
+            given.append(_GivenRecords(str(path), source, recipe, [record], any_montage))
     return given
 
 
@@ -143,6 +154,7 @@ class _GivenRecords:
     source: Source
     recipe: WindowRecipe
     ids: Sequence[str]
+    any_montage: bool = False
 
     @property
     def kind(self) -> str:
@@ -157,17 +169,35 @@ class _GivenRecords:
 
     def _portion(self, record: str) -> Portion:
         try:
-            windows = flag_record(self.source.read(record, self.recipe.channels), self.recipe)
+            recipe, lacking = self._recipe_for(record)
+            windows = flag_record(self.source.read(record, recipe.channels), recipe)
         except BiosigError as error:
             return Portion(self.name, record, None, str(error))
         except Exception as error:
             # One odd recording out of thousands must not stop the night's work; it is counted.
             return Portion(self.name, record, None, f"unexpected {type(error).__name__}: {error}")
-        return Portion(self.name, record, windows)
+        if not lacking:
+            return Portion(self.name, record, windows)
+        windows = windows.noting(f"no electrode {', '.join(lacking)}")
+        return Portion(self.name, record, windows, spec=recipe.spec, lacking=lacking)
+
+    def _recipe_for(self, record: str) -> tuple[WindowRecipe, tuple[str, ...]]:
+        """Return the recipe for the electrodes that a record has, and those that it lacks.
+
+        Where it has too few of them the recipe stays whole, and reading says which one is missing.
+        """
+        if not self.any_montage or not isinstance(self.source, EegFolder):
+            return self.recipe, ()
+        wanted = self.recipe.channels
+        lacking = self.source.lacking(record, wanted)
+        if len(wanted) - len(lacking) < max(1, FEWEST_ELECTRODES * len(wanted)):
+            return self.recipe, ()
+        channels = {name: each for name, each in wanted.items() if name not in lacking}
+        return self.recipe.model_copy(update={"channels": channels}), lacking
 
 
 @dataclass(frozen=True)
-class _GivenStore:
+class GivenStore:
     """Windows that are there already."""
 
     name: str
@@ -178,6 +208,7 @@ class _GivenStore:
         return -(-len(self.store) // READ_ROWS)
 
     def portions(self) -> Iterator[Portion]:
+        """Yield some thousand windows at a time."""
         store = self.store
         record, subject = self._text("record"), self._text("subject")
         start_s, broken = _or_nan(store, "start_s"), self._broken()

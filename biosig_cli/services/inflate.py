@@ -20,6 +20,8 @@ from biosig_cli.engine.checkpoint import (
     save_checkpoint,
 )
 from biosig_cli.models.inflate import Inflation, TensorFate, inflate_weights
+from biosig_cli.models.pretrained import told_of_people
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.run_facts import CONFIG
 from biosig_cli.signal.electrodes import electrode_positions
 from biosig_cli.signal.spec import Channel, SignalSpec
@@ -68,7 +70,7 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
     inflation = make_inflation(config, parent.spec)
     weights, fates = inflate_weights(parent.state_dict(), parent.channel_dims, inflation)
     fates += dropped_head(content)
-    report = describe(config, source, inflation, fates, is_alike=not parent.channel_dims)
+    report = describe(config, source, inflation, fates, is_alike=parent.channel_dims == {})
     made = {
         "epoch": content.get("epoch", 0),
         "encoder_state_dict": weights,
@@ -89,12 +91,13 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "data": content.get("data", {}),
         "recipe": inflated_recipe(content.get("recipe"), inflation),
         "lineage": list(content.get("lineage", ())),
+        "told": list(told_of_people(content)),
     }
-    config.output.mkdir(parents=True, exist_ok=True)
     save_checkpoint(config.output / BEST, made)
     write_json(config.output / REPORT, report)
+    write_model_card(config.output, config.output / MODEL_CARD)
     say(report, reporter)
-    reporter.fact("written", config.output / BEST, REPORT)
+    reporter.fact("written", config.output / BEST, f"{REPORT}, {MODEL_CARD}")
     return InflateResult(config.output / BEST, report)
 
 

@@ -12,6 +12,7 @@ from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.loader import Loader
 from biosig_cli.data.mixture import Mixture
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import WindowStore, open_split
 from biosig_cli.models.base import Encoder
 from biosig_cli.objectives.kinds import ObjectivesConfig
@@ -29,8 +30,8 @@ Stores = Mapping[str, Sequence[WindowStore]]
 class StoreConfig(Config):
     """Windows to train on."""
 
-    store: Path
-    """Folder with the window stores `train` and `val`."""
+    store: StorePath
+    """Folder, or URL, with the window stores `train` and `val`."""
     share: float | None = Field(None, gt=0)
     """What it is to have of all batches, beside the shares of others; by default, as many as it
     holds. Validation takes all windows of all stores."""
@@ -170,4 +171,5 @@ def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "digest": hashlib.sha256(content.encode()).hexdigest(),
         "n_windows": sum(part["n_windows"] for part in parts),
         "subjects": sorted({subject for part in parts for subject in part["subjects"]}),
+        "sources": [source for part in parts for source in part["sources"]],
     }

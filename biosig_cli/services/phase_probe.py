@@ -35,7 +35,12 @@ from biosig_cli.tasks.answers import Answer
 from biosig_cli.tasks.examples import Examples, find_examples
 from biosig_cli.tasks.folds import FEWEST, Fold, out_of_fold, subject_folds
 from biosig_cli.tasks.intervals import difference, with_intervals
-from biosig_cli.tasks.metrics import Figure, classification_figures, regression_figures
+from biosig_cli.tasks.metrics import (
+    HIGHER_IS_BETTER,
+    Figure,
+    classification_figures,
+    regression_figures,
+)
 from biosig_cli.tasks.probes import probe
 
 Values = NDArray[np.float64]
@@ -150,7 +155,11 @@ class Watched:
         history = result.history | {f"val_probe_{windows.metric}": course}
         write_history(folder, history)
         draw_history(history, folder / "history.png")
-        what = f"{windows.metric} of {windows.config.label}, {n_subjects} people left out in turn"
+        better = "higher" if HIGHER_IS_BETTER[windows.metric] else "lower"
+        what = (
+            f"{windows.metric} of {windows.config.label} ({better} is better), {n_subjects} people "
+            f"left out in turn; gained {shown(gap)}"
+        )
         self.reporter.fact("probe", f"{_value(before):.3f} -> {_value(after):.3f}", what)
 
 
@@ -193,6 +202,13 @@ def open_probe_set(config: ProbeConfig, folder: Path, encoder: Encoder, device: 
         raise DataError(f"{config.label} is known of {n_people} people, {FEWEST} are needed")
     folds = subject_folds(examples, min(MOST_FOLDS, n_people), n_classes=n_classes)
     return ProbeSet(config, store, examples, n_classes, folds, device)
+
+
+def shown(gap: Figure) -> str:
+    """Return what was gained, with its interval over people."""
+    if gap.low is None or gap.high is None:
+        return f"{_value(gap):+.3f}"
+    return f"{_value(gap):+.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
 
 
 def _value(figure: Figure) -> float:

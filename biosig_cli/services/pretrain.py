@@ -15,6 +15,7 @@ from biosig_cli.engine.train import Training
 from biosig_cli.objectives.base import ObjectiveConfig
 from biosig_cli.services.carried_recipe import recipe_of
 from biosig_cli.services.mixed_windows import announce_stores, describe_stores, mix, open_stores
+from biosig_cli.services.model_card import MODEL_CARD, write_model_card
 from biosig_cli.services.phase_probe import watch
 from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
 from biosig_cli.services.pretrain_config import PretrainConfig
@@ -94,6 +95,7 @@ def train_phases(
         distributed.from_first(lambda: close_phase(config, done))
     if distributed.is_first():
         conclude_phases(config, reporter)
+        write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
     return PretrainResult(config.output_dir, config.output_dir / BEST, result.train)
 
 
@@ -122,6 +124,8 @@ def train_once(
     conclude(result, ready.config, ready.training.run.reporter)
     if watched is not None:
         watched.conclude(ready.config.output_dir, result)
+    if distributed.is_first():
+        write_model_card(ready.config.output_dir, ready.config.output_dir / MODEL_CARD)
     return PretrainResult(ready.config.output_dir, ready.config.output_dir / BEST, result)
 
 
@@ -169,6 +173,9 @@ def prepare(
         mix(config, config.windows, stores, split, place.device, objectives=config.objectives)
         for split in ("train", "val")
     )
+    if config.objectives.groups is not None:
+        counts = f"{train.n_windows:,} windows an epoch", f"{val.n_windows:,} to validate"
+        reporter.fact("compares", *counts)
     plan = fitted_plan(config, reporter)
     if config.move.frozen_epochs >= plan.epochs:
         reporter.warn(
@@ -187,13 +194,15 @@ def conclude(result: TrainResult, config: PretrainConfig, reporter: Reporter) ->
     for name, objective in config.objectives.asked.items():
         compare(objective, best, f"{name}: {where}, epoch {result.best_epoch}", reporter)
         tell_more(objective, best, reporter)
+        for doubt in objective.doubts(best):
+            reporter.warn(doubt)
     if "val_r" in best:
         reporter.fact("r", f"{best['val_r']:.3f}", "drawn against wanted, on people not seen")
     which = f"epoch {result.best_epoch} of {result.n_epochs}"
     reporter.fact("best", f"val_loss {result.best_val_loss:.4f}", which)
     reporter.fact("val / train", f"{best['val_loss'] / best['train_loss']:.2f}")
     reporter.fact("took", duration(result.duration_s), f"peak memory {peak_memory_gb():.1f} GB")
-    reporter.fact("run", config.output_dir, f"{BEST}, history.png, training_history.json")
+    reporter.fact("run", config.output_dir, f"{BEST}, {MODEL_CARD}, history.png")
 
 
 def tell_more(objective: ObjectiveConfig, best: Mapping[str, float], reporter: Reporter) -> None:

@@ -1,10 +1,10 @@
 """The encoder of a pretraining and what is asked of it, from random weights or from a parent's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from biosig_cli import __version__
 from biosig_cli.core.errors import ConfigError
@@ -12,8 +12,7 @@ from biosig_cli.core.progress import Reporter
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.kinds import AnyModel
 from biosig_cli.models.pretrained import Trained, Weights, find_weights
-from biosig_cli.models.weights import owned_by
-from biosig_cli.objectives.base import Pretraining
+from biosig_cli.objectives.base import Objective, Pretraining
 from biosig_cli.services.mixed_windows import Stores, check_alike, check_subjects
 from biosig_cli.services.pretrain_config import PretrainConfig
 
@@ -65,19 +64,17 @@ def build(
         encoder = config.model.build(spec)
         check_alike(stores, encoder)
         source = "random weights"
-        if weights is not None:
+        if weights is not None and not config.objectives.begins_anew(weights):
             source = f"{weights.source}: {weights.load_into(encoder).describe()}"
         trainable = config.objectives.build(encoder)
-    notes = trainable.survey(stores["train"])
-    reporter.fact("encoder", f"{config.model.kind}, {n_parameters(encoder):,} parameters", source)
+    reporter.fact("encoder", f"{config.model.called}, {n_parameters(encoder):,} parameters", source)
     for name, objective in trainable.objectives.items():
-        counts = f"weight {trainable.weights[name]:g}"
-        known = owned_by(name, weights.decoder) if isinstance(weights, Trained) else {}
-        if known:
-            assert isinstance(weights, Trained)
-            counts += f"; {take_over(objective, known)} of {weights.source}"
+        assert isinstance(objective, Objective)
+        known = objective.take_over(name, weights)
+        counts = "; ".join(filter(None, (f"weight {trainable.weights[name]:g}", known)))
         reporter.fact(f"asks ({name})", f"{n_parameters(objective):,} parameters", counts)
-    if isinstance(weights, Trained):
+    notes = trainable.survey(stores["train"])
+    if isinstance(weights, Trained) and not config.objectives.begins_anew(weights):
         left = dict.fromkeys(name.partition(".")[0] for name in weights.decoder)
         dropped = [name for name in left if name not in trainable.objectives]
         if dropped:
@@ -88,24 +85,6 @@ def build(
     for names in dict.fromkeys(store.spec.names for store in stores["train"]):
         reporter.fact("windows", f"{listed(names)}, {spec.duration_s:g} s, {shape}")
     return trainable
-
-
-def take_over(objective: nn.Module, known: Mapping[str, Tensor]) -> str:
-    """Fill an objective with what it learned in a parent run, where it has the same shape there.
-
-    Returns:
-        What became of its tensors, in words.
-    """
-    own = objective.state_dict()
-    fitting = {
-        name: tensor
-        for name, tensor in known.items()
-        if name in own and own[name].shape == tensor.shape
-    }
-    if len(fitting) < len(own):
-        return f"{len(own)} tensors, not shaped like those"
-    objective.load_state_dict(fitting, strict=False)
-    return f"all {len(own)} tensors"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -129,4 +108,5 @@ def describe(config: PretrainConfig, encoder: Encoder, weights: Weights | None) 
         "config": config.dump(),
         "parent": weights.provenance() if weights else None,
         "lineage": [dict(run) for run in weights.lineage] if weights else [],
+        "told": list(weights.told) if weights else [],
     }

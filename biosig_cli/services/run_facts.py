@@ -115,6 +115,23 @@ class PastRun:
             return datetime.fromtimestamp((self.folder / CONFIG).stat().st_mtime).astimezone()
         return None
 
+    def plain(self) -> dict[str, Any]:
+        """Return what is known of the run as plain values."""
+        return {
+            "folder": str(self.folder),
+            "command": self.command,
+            "state": self.state,
+            "monitor": self.monitor,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "epochs": self.n_epochs,
+            "epochs_planned": self.n_planned,
+            "duration_s": self.duration_s,
+            "began": self.began.isoformat() if self.began else None,
+            "problems": list(self.problems),
+            "how_to_resume": self.how_to_resume,
+        }
+
     @property
     def how_to_resume(self) -> str:
         """The command that goes on with it; empty where there is nothing to go on with."""

@@ -1,10 +1,11 @@
 """A training carried out in its run folder: what is written there before it and after it."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from biosig_cli.core.artifacts import provenance, read_json, write_json
+from biosig_cli.core.artifacts import alone_in, provenance, read_json, write_json
 from biosig_cli.core.errors import DataError
 from biosig_cli.engine import distributed
 from biosig_cli.engine.state import Run, TrainResult
@@ -58,6 +59,13 @@ def carry_out(
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
+    with alone_in(config.output_dir) if distributed.is_first() else nullcontext():
+        return _carry_out(command, config, training, content)
+
+
+def _carry_out(
+    command: str, config: TrainingConfig, training: Training, content: dict[str, Any] | None
+) -> TrainResult:
     folder = config.output_dir
     if distributed.is_first():
         write_json(folder / CONFIG, config.dump())

@@ -202,6 +202,34 @@ def _show_curves(run: PastRun, reporter: Reporter) -> None:
     reporter.fact("curves", picture)
 
 
+def run_as_json(path: Path) -> dict[str, Any]:
+    """Return what `show_run` says as plain values, with all settings and curves.
+
+    Raises:
+        ConfigError: If there is no run.
+    """
+    run = read_run(path)
+    parts = {"settings": run.config, "manifest": run.manifest, "history": run.history}
+    return run.plain() | parts
+
+
+def comparison_as_json(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what `compare_runs` says as plain values: of each run, in the order given.
+
+    Raises:
+        ConfigError: If one of them is no run.
+    """
+    runs = [read_run(path) for path in paths]
+    settings = [flat(run.config) for run in runs]
+    changed = [key for key, *_ in _differing(runs)]
+    names = dict.fromkeys(name for run in runs for name in run.history if name.startswith("val_"))
+    return {
+        "runs": [run.plain() for run in runs],
+        "settings": {key: [each.get(key) for each in settings] for key in changed},
+        "results": {name: [run.at_best(name) for run in runs] for name in names},
+    }
+
+
 def compare_runs(paths: Sequence[Path], reporter: Reporter) -> None:
     """Say which settings of runs differ, and put their results side by side.
 

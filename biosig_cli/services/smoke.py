@@ -19,6 +19,7 @@ from biosig_cli.core.progress import Reporter, duration
 from biosig_cli.core.runtime import Machine, choose_device, peak_memory_gb
 from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import Loader
+from biosig_cli.data.remote import StorePath
 from biosig_cli.data.store import WindowStore, open_split
 from biosig_cli.engine.checkpoint import BEST, LAST, load_checkpoint
 from biosig_cli.engine.optimize import PlanConfig, make_optimizer
@@ -38,7 +39,7 @@ MEMORY_GB = 4.0
 class SmokeConfig(Config):
     """Settings of `biosig smoke`."""
 
-    data_dir: Path = Path("data/vitaldb_windows")
+    data_dir: StorePath = Path("data/vitaldb_windows")
     """Folder with the window store `train`."""
     output_dir: Path = Path("artifacts/smoke")
     """Folder of the result."""

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from biosig_cli import __version__
-from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
+from biosig_cli.core.artifacts import FORMAT, alone_in, provenance, read_json, write_json
 from biosig_cli.core.config import differences
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Advance, Reporter
 from biosig_cli.core.runtime import Machine, choose_workers
+from biosig_cli.data.cluster import cluster_workers
 from biosig_cli.data.parts import pack, write_skipped
 from biosig_cli.data.pseudonyms import hide_in, is_hidden, pseudonym
 from biosig_cli.data.readers.base import NOT_HERE, Source
+from biosig_cli.data.recipe import PIPELINE
 from biosig_cli.data.segments import is_wanted
 from biosig_cli.data.splits import Splits
 from biosig_cli.data.store import MANIFEST, WindowStore
 from biosig_cli.data.windows import WindowRecipe
-from biosig_cli.data.work import Maker, Task, make_parts
+from biosig_cli.data.work import Maker, Task, Workers, local_workers, make_parts
 from biosig_cli.services.denoised import target_facts, target_quality
 from biosig_cli.services.labelling import Labelling, label_facts
 from biosig_cli.services.windows_report import draw_some, write_quality
@@ -73,7 +75,7 @@ class Build:
     @property
     def recipe_digest(self) -> str:
         """What identifies how windows are made."""
-        return _digest([FORMAT, __version__, self.recipe.identity()])
+        return _digest([FORMAT, __version__, PIPELINE, self.recipe.identity()])
 
     @property
     def input_digest(self) -> str:
@@ -102,13 +104,29 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitWindows:
+def build_split(
+    build: Build, workers: int | None, reporter: Reporter, *, scheduler: str | None = None
+) -> SplitWindows:
     """Make the store of one split; parts of cases that are there already are kept.
 
+    Args:
+        build: What it takes.
+        workers: How many processes read recordings; chosen when None.
+        reporter: Who says what happens.
+        scheduler: Address of the Dask cluster whose workers read them instead.
+
     Raises:
-        ConfigError: If the folder holds windows of another recipe.
+        ConfigError: If the folder holds windows of another recipe, another command builds there, or
+            there is no such cluster.
         DataError: If a part can't be written.
     """
+    with alone_in(build.folder):
+        return _build_split(build, workers, reporter, scheduler)
+
+
+def _build_split(
+    build: Build, workers: int | None, reporter: Reporter, scheduler: str | None
+) -> SplitWindows:
     done = _finished(build, reporter)
     if done is not None:
         return done
@@ -121,15 +139,12 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     n_kept_parts = len(build.cases) - len(waiting) - len(skipped)
     if n_kept_parts:
         reporter.say(f"{build.split}: {n_kept_parts} of {len(build.cases)} cases were done before")
-    maker = Maker(build.source, build.recipe)
-    chosen = choose_workers(workers, len(waiting), Machine.detect(devices=False))
-    if waiting:
-        reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
-    n_workers = min(int(chosen.value), len(waiting))
+    if not waiting:
+        return _pack(build, skipped)
+    crew = _workers(build, len(waiting), workers, scheduler, reporter)
     n_failed = 0
     with reporter.progress(f"{build.split}: cases", len(waiting)) as advance:
-        tasks = _tasks(build, waiting, advance)
-        for case, reason in make_parts(tasks, maker, n_workers=n_workers):
+        for case, reason in make_parts(_tasks(build, waiting, advance), crew):
             advance(note=case)
             if reason:
                 skipped[case] = reason
@@ -139,11 +154,25 @@ def build_split(build: Build, workers: int | None, reporter: Reporter) -> SplitW
     return _pack(build, skipped)
 
 
+def _workers(
+    build: Build, n_records: int, workers: int | None, scheduler: str | None, reporter: Reporter
+) -> Workers:
+    """Return who is to read the recordings, and say who that is."""
+    maker = Maker(build.source, build.recipe)
+    if scheduler is not None:
+        reporter.fact("workers", scheduler, f"{build.split}: those of the Dask cluster")
+        return cluster_workers(maker, scheduler, reporter)
+    chosen = choose_workers(workers, n_records, Machine.detect(devices=False))
+    reporter.fact("workers", chosen.value, f"{build.split}: {chosen.why}")
+    return local_workers(maker, min(int(chosen.value), n_records))
+
+
 def _tasks(build: Build, cases: Sequence[str], advance: Advance) -> Iterator[Task]:
     """Yield what is to be done for each case, as soon as its recording is here."""
     for case, missing in build.source.fetch(cases, lambda words: advance(0, note=words)):
         subject, name = build.splits.subjects[case], build.name(case)
-        yield Task(case, subject, build.part(case), name, missing)
+        part, fingerprint = build.part(case).absolute(), build.source.fingerprint(case)
+        yield Task(case, subject, part, name, missing, fingerprint)
 
 
 def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
@@ -158,6 +187,7 @@ def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
         )
     if manifest.get("input_digest") == build.input_digest:
         reporter.say(f"{build.split}: complete, nothing to do ({build.folder})")
+        _clear_parts(build)  # a build may be killed after its manifest, before this
         return SplitWindows(build.folder, manifest)
     reporter.say(f"{build.split}: its recordings or subjects have changed, so it is built again")
     (build.folder / MANIFEST).unlink()
@@ -166,13 +196,15 @@ def _finished(build: Build, reporter: Reporter) -> SplitWindows | None:
 
 def _difference(manifest: Mapping[str, Any], build: Build) -> str:
     changed = differences(manifest.get("recipe", {}), build.recipe.dump())
-    return (
-        ": " + "; ".join(changed[:3]) if changed else f" (biosig {manifest.get('biosig_version')})"
-    )
+    if changed:
+        return ": " + "; ".join(changed[:3])
+    return f" (biosig {manifest.get('biosig_version')}, pipeline {manifest.get('pipeline', 1)})"
 
 
 def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
     recipe, spec = build.recipe.dump(), build.recipe.spec
+    # In the order of the cases, not in that in which several workers met them.
+    skipped = {case: skipped[case] for case in build.cases if case in skipped}
     used = [case for case in build.cases if case not in skipped]
     known = build.labelling.known(used, spec.duration_s)
     packed = pack([build.part(case) for case in used], build.folder, known)
@@ -201,6 +233,7 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         "hash_subjects": build.splits.meta.get("hash_subjects"),
         "shards": packed.shards,
         "index": packed.index,
+        "pipeline": PIPELINE,
         "recipe": recipe,
         "recipe_digest": build.recipe_digest,
         "input_digest": build.input_digest,
@@ -225,8 +258,15 @@ def _pack(build: Build, skipped: Mapping[str, str]) -> SplitWindows:
         manifest |= {"target_quality": target_quality(store)} if target else {}
         draw_some(build.folder, spec, manifest)
         write_json(build.folder / MANIFEST, manifest)
-        # The same command again fetches what could not be had, and adds it to these.
-        if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
-            for old in build.folder.glob("parts-*"):
-                shutil.rmtree(old)
+        _clear_parts(build)
     return SplitWindows(build.folder, manifest)
+
+
+def _clear_parts(build: Build) -> None:
+    """Take the parts of a complete store away, unless a record could not be had.
+
+    Then the same command again fetches it, and adds it to these.
+    """
+    if all(build.source.fingerprint(case) != NOT_HERE for case in build.cases):
+        for old in build.folder.glob("parts-*"):
+            shutil.rmtree(old)

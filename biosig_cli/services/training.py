@@ -237,15 +237,22 @@ def make_loader(
 
 
 def describe_data(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
-    """Return what a checkpoint keeps of its windows: what they were, and whose."""
+    """Return what a checkpoint keeps of its windows: what they were, whose, and from where."""
     return {
         name: {
             "digest": store.digest,
             "n_windows": len(store),
             "subjects": list(store.subjects),
+            "sources": [source_of(store)],
         }
         for name, store in stores.items()
     }
+
+
+def source_of(store: WindowStore) -> dict[str, str]:
+    """Return what recordings a store was cut from and their licence, as its manifest says."""
+    stated = store.manifest.get("source") or {}
+    return {key: str(stated[key]) for key in ("kind", "licence") if stated.get(key)}
 
 
 def unfinished(

@@ -169,7 +169,8 @@ def _without_line(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     time = np.arange(samples.shape[-1]) - (samples.shape[-1] - 1) / 2
     centred: NDArray[np.float64] = samples - samples.mean(axis=-1, keepdims=True)
-    slope = centred @ time / (time @ time)
+    # Not by BLAS, whose sum depends on how many threads there are, and so would a store's bits.
+    slope = np.einsum("...t,t->...", centred, time) / np.einsum("t,t->", time, time)
     centred -= slope[..., None] * time
     return centred
 

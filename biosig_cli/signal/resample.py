@@ -71,7 +71,7 @@ def resample_segment(
         `scipy.signal.resample_poly`, with a longer filter: the default one lets 4 % of a
         70 Hz tone pass from 500 into 125 Hz, this one less than 0.1 %.
     """
-    ratio = _ratio(sampling_hz, target_hz)
+    ratio = rate_ratio(sampling_hz, target_hz)
     up, down = ratio.numerator, ratio.denominator
     n_missing = int(np.count_nonzero(~np.isfinite(samples)))
     if n_missing:
@@ -103,7 +103,7 @@ def anti_alias_gain(
     Raises:
         SignalError: If the rates are not in a ratio of small whole numbers.
     """
-    ratio = _ratio(sampling_hz, target_hz)
+    ratio = rate_ratio(sampling_hz, target_hz)
     up, down = ratio.numerator, ratio.denominator
     if up == down:
         return np.ones_like
@@ -116,8 +116,12 @@ def anti_alias_gain(
     return gain
 
 
-def _ratio(sampling_hz: float, target_hz: float) -> Fraction:
-    """Return target over sampling rate as a fraction of small whole numbers."""
+def rate_ratio(sampling_hz: float, target_hz: float) -> Fraction:
+    """Return target over sampling rate as a fraction of small whole numbers.
+
+    Raises:
+        SignalError: If a rate is not positive, or they are not in such a ratio.
+    """
     for name, rate_hz in (("sampling", sampling_hz), ("target", target_hz)):
         if not (np.isfinite(rate_hz) and rate_hz > 0):
             raise SignalError(

@@ -5,6 +5,7 @@ import pytest
 
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.groups import GroupLoader, GroupsConfig
+from biosig_cli.data.loader import known_column
 
 CODES = ("subject", "segment", "movie")
 
@@ -118,3 +119,73 @@ def test_the_end_of_every_hundred_seconds_is_left_for_validation():
     assert met == set(range(20)) - {8, 9, 18, 19}
     assert {int(seen[row][1][2:]) for rows in val.plan(0) for row in rows} == set(range(20))
     assert groups.is_held_out(np.array([79.9, 80, 99.9, 100, np.nan])).tolist() == [0, 1, 1, 0, 0]
+
+
+def eyes(n_subjects=5, n_windows=6, states=("eyes_closed", "eyes_open", "trial")):
+    """Return windows of people in states: the times of which say nothing."""
+    return [
+        (f"s{person}", state)
+        for person in range(n_subjects)
+        for state in states
+        for _ in range(n_windows)
+    ]
+
+
+class Stated(Watched):
+    """All of it from 90 s to 95 s after the start of something."""
+
+    def column(self, name):
+        if name == "segment_s":
+            return np.arange(len(self.seen)) % 6 + 90.0
+        if name in ("subject", "segment"):
+            return super().column(name)
+        raise DataError(name)
+
+
+def compare(seen, states, **groups):
+    groups = GroupsConfig(n_segments=4, n_subjects=4, states=states, **groups)
+    return GroupLoader(Stated(seen), groups, batch_size=64, seed=1, shuffle=True, codes=CODES)
+
+
+def test_states_are_compared_among_the_same_people_where_they_are_named():
+    seen = eyes()
+    loader = compare(seen, ("eyes_open", "eyes_closed"), held_out_s=20)
+    plan = loader.plan(0)
+    for rows in plan:
+        people = {seen[row][0] for row in rows}
+        assert len(people) == 4
+        states = {"eyes_open", "eyes_closed"}
+        assert {seen[row] for row in rows} == {(p, s) for p in people for s in states}
+        assert len(rows) == 8
+    # As often as people have windows of a state, each time others of these.
+    assert len(plan) == 6
+    assert len({row for rows in plan for row in rows}) > 20
+    assert len(next(loader.batches(0)).codes["movie"].unique()) == 1
+
+
+def test_states_are_no_moments_where_they_are_not_named():
+    with pytest.raises(DataError, match="0 windows of 0 people are in segments that count"):
+        compare(eyes(), ())
+    seen = eyes() + everybody()
+    met = {seen[row][1].partition(":")[0] for rows in compare(seen, ()).plan(0) for row in rows}
+    assert met == {"A", "B"}
+    both = compare(seen, ("eyes_open", "eyes_closed")).plan(0)
+    assert {frozenset(seen[row][1].partition(":")[0] for row in rows) for rows in both} == {
+        frozenset("A"),
+        frozenset("B"),
+        frozenset(("eyes_open", "eyes_closed")),
+    }
+
+
+def test_states_have_no_time_that_could_be_near():
+    store = Stated([*eyes(), ("s0", "A:4")])
+    time_s = known_column(store, "movie_s")
+    assert np.isnan(time_s[:-1]).all()
+    assert time_s[-1] == known_column(store, "segment_s")[-1]
+
+
+def test_a_state_that_is_not_there_or_alone_is_refused():
+    with pytest.raises(DataError, match=r"no windows of asleep; .*: eyes_closed, eyes_open, trial"):
+        compare(eyes(), ("eyes_open", "asleep"))
+    with pytest.raises(ValueError, match="eyes_open alone is told apart from nothing"):
+        GroupsConfig(states=("eyes_open",))

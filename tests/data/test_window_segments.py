@@ -104,6 +104,13 @@ def test_a_record_without_the_events_says_which_it_has():
         ask(TRIAL, (1.0, "blink"))
 
 
+def test_without_an_anchor_a_segment_begins_with_the_recording():
+    rest = SegmentConfig(name="rest", anchor=(), from_s=2.0, to_s=9.0)
+    cut = cut_record(record((30.0, "blink")), recipe([rest.dump()]), subject="1")
+    assert cut.columns["start_s"].tolist() == [2, 4, 6]
+    assert set(cut.columns["segment"].tolist()) == {"rest"}
+
+
 def test_segments_of_another_task_are_not_wanted():
     assert is_wanted("sub-1_task-rest", [CLOSED])
     assert not is_wanted("sub-1_task-film", [CLOSED])
@@ -117,6 +124,7 @@ def test_segments_of_another_task_are_not_wanted():
         ({"until": (), "tolerance_s": 0.1}, "tolerance_s needs `until`"),
         ({"name": "a:b"}, "a name has no colon"),
         ({"records": "("}, "is no regular expression"),
+        ({"anchor": (), "delays": {"rt": ["press"]}}, "a trial needs `anchor`"),
     ],
 )
 def test_a_segment_that_makes_no_sense_is_refused(wrong, said):

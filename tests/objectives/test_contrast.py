@@ -157,3 +157,12 @@ def test_retrieval_finds_what_is_shared_and_guesses_where_nothing_is():
     guessed = retrieval(F.normalize(by_person, dim=1), subject, segment, movie)
     assert guessed["retrieval"] < 0.3
     assert found["alignment"] < guessed["alignment"]
+
+
+def test_the_chance_to_find_a_state_is_how_often_it_is_there():
+    """Of each of two people three windows of one state, and one of another."""
+    subject, movie = torch.arange(8) // 4, torch.zeros(8, dtype=torch.long)
+    state = torch.tensor([0, 0, 0, 1] * 2)
+    found = retrieval(F.one_hot(state).float(), subject, state, movie)
+    assert found["retrieval"] == 1
+    assert found["retrieval_chance"] == pytest.approx((3 * 3 / 4 + 1 / 4) / 4)

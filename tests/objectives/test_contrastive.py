@@ -33,7 +33,7 @@ def batch_of(*, shared: float, seed: int = 0) -> Batch:
         torch.from_numpy(signal).float(),
         window,
         window_keys(0, 0, window),
-        labels={"segment_s": torch.from_numpy(moment * 2.0).float()},
+        labels={"movie_s": torch.from_numpy(moment * 2.0).float()},
         codes={name: torch.from_numpy(code(values)) for name, values in codes.items()},
         spec=montage_spec(),
     )
@@ -78,7 +78,7 @@ def test_moments_that_nobody_was_trained_on_are_looked_for_among_themselves():
     groups = GroupsConfig(held_out_s=94)  # of 0, 2, ..., 14 s, what comes from 6 s on
     objective = ContrastiveConfig(groups=groups).build(EegConfig(width=8).build(montage_spec()))
     batch = batch_of(shared=0.0)
-    time_s = batch.labels["segment_s"]
+    time_s = batch.labels["movie_s"]
     # New moments are told apart; what was trained on is all alike.
     unit = torch.eye(N_MOMENTS)[(time_s // 2).long()]
     unit[time_s < 6] = torch.eye(N_MOMENTS)[0]
@@ -88,4 +88,33 @@ def test_moments_that_nobody_was_trained_on_are_looked_for_among_themselves():
     assert figures["retrieval_new_chance"] == pytest.approx(1 / 5)
     assert figures["retrieval"] == pytest.approx(6 / 8)
     assert figures["retrieval_chance"] == pytest.approx(1 / 8)
-    assert set(objective.config.also) == set(figures)
+    assert {name for name in objective.config.also if "state" not in name} == set(figures)
+
+
+def test_states_are_looked_for_among_themselves_beside_chance():
+    groups = GroupsConfig(states=("rest", "task"))
+    objective = ContrastiveConfig(groups=groups).build(EegConfig(width=8).build(montage_spec()))
+    batch = batch_of(shared=0.0)
+    is_state = torch.arange(len(batch)) < len(batch) // 2
+    time_s = batch.labels["movie_s"].masked_fill(is_state, torch.nan)
+    state = batch.codes["segment"] % 2
+    segment = torch.where(is_state, state, batch.codes["segment"])
+    movie = torch.where(is_state, 0, 1)
+    # States are told apart, moments are not.
+    unit = torch.where(is_state[:, None], torch.eye(2)[state % 2], torch.eye(2)[0])
+    outputs = {
+        "con_subject": batch.codes["subject"],
+        "con_segment": segment,
+        "con_movie": movie,
+        "con_embedding": unit,
+        "con_time_s": time_s,
+    }
+    figures = objective.score(outputs)
+    assert figures["retrieval_state"] == 1
+    assert figures["retrieval_state_chance"] == pytest.approx(1 / 2)
+    assert figures["retrieval"] == pytest.approx(1 / 4)
+    assert figures["retrieval_chance"] == pytest.approx(1 / 4)
+    without = {name: values[is_state] for name, values in outputs.items()}
+    assert set(objective.score(without)) == set(objective.config.also) - {
+        *("retrieval", "retrieval_chance", "retrieval_new", "retrieval_new_chance")
+    }

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,29 +18,12 @@ from biosig_cli.services.finetune import FinetuneConfig, finetune
 from biosig_cli.services.pretrain import pretrain
 from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.tasks.classification import ClassificationConfig
-from tests.montages import montage_spec
-from tests.stores import cut, waves, write_store
+from tests.montages import montage_spec, write_montage
 
 QUIET = Reporter(silent=True)
 OLD, NEW = ("Fz", "Cz", "Pz", "Oz"), ("E22", "E9", "E75")
 QUICK = {"device": "cpu", "precision": "fp32"}
 PLAN = {"epochs": 1, "batch_size": 16, "warmup_epochs": 0}
-
-
-def write_montage(folder: Path, names: tuple[str, ...], first: int) -> Path:
-    """Write three, one and one people of 16 windows, of which half are labelled 1."""
-    spec = montage_spec(names)
-    for split, n_people in {"train": 3, "val": 1, "test": 1}.items():
-        records = []
-        for number in range(first, first + n_people):
-            samples = waves(number, duration_s=33.0, sampling_hz=100.0, n_channels=len(names))
-            record = cut(f"r{number}", f"p{number}", samples, spec, step_s=2.0)
-            n = len(record.data)
-            record.columns["label_state"] = (np.arange(n) % 2).astype(np.float32)
-            records.append(record)
-        first += n_people
-        write_store(folder / split, records, spec, labels={"state": {"values": {}}})
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +108,24 @@ def test_windows_at_another_rate_are_refused(parent: Path) -> None:
     with pytest.raises(ConfigError, match="trained on windows at 100 Hz, these are at 250 Hz"):
         candidate.fitted_to(fast)
     assert candidate.fitted_to(candidate.encoder.spec) is candidate
+
+
+def test_a_head_has_the_electrodes_that_an_adapter_leaves(
+    stores: tuple[Path, Path], tmp_path: Path
+) -> None:
+    adapter = {"kind": "select", "electrodes": ["Cz", "Fz"]}
+    config = {
+        "from_scratch": True,
+        "model": {"kind": "eeg", "width": 16, "n_layers": 1, "n_heads": 2, "adapter": adapter},
+        "data_dir": stores[0],
+        "output_dir": tmp_path / "run",
+        "task": {"kind": "classification", "label": "state"},
+        "plan": PLAN,
+    }
+    finetune(FinetuneConfig.parse(config | QUICK), QUIET)
+    (model,) = open_candidates([tmp_path / "run"])
+    assert model.head is not None
+    with torch.no_grad():
+        tokens = model.encoder(torch.randn(3, 4, 200)).tokens
+        assert tokens.shape[1] == 2
+        assert model.head(tokens).shape == (3, 2)

@@ -127,6 +127,14 @@ def test_phase_two_starts_from_phase_one_and_drops_its_questions(road: Path) -> 
         "auxiliary",
     }
     assert {name.partition(".")[0] for name in two["decoder_state_dict"]} == {"contrastive"}
+    assert {"age", "sex", "externalizing"} <= set(two["told"])
+
+
+def test_what_phase_one_was_told_is_said_of_a_challenge_that_asks_it(road: Path) -> None:
+    for name, is_told in (("c1", False), ("c2", True)):
+        said = " ".join(metrics(road, name)["notices"])
+        assert (f"{name} was told externalizing of the people" in said) == is_told
+        assert "left out in turn, they are not people" not in said
 
 
 def test_moments_of_a_movie_are_found_in_children_and_at_times_not_trained_on(road: Path) -> None:
@@ -192,12 +200,17 @@ def test_a_submission_runs_without_the_package_and_says_the_same(
     subprocess.run(arguments, cwd=folder, check=True)
     said = list(np.load(tmp_path / "said.npz").values())
     assert [each.shape for each in said] == [(40, 1), (1, 1), (40, 1), (1, 1)]
-    # Each window by itself: whatever else is scored changes nothing.
+    # Each window by itself: whatever else is scored, and in which order, changes nothing.
     np.testing.assert_allclose(said[0][:1], said[1], atol=1e-5)
+    order = np.random.default_rng(0).permutation(40)
+    facts = json.loads((folder / "submission.json").read_text("utf-8"))
+    assert facts["gpu_memory_limit_gb"] == 20
     for model, answers in zip(open_candidates([road / "c1", road / "c2"]), said[::2], strict=True):
         whole = Submitted(Answering(model.encoder, model.head, model.task)).eval()
         with torch.no_grad():
             np.testing.assert_allclose(whole(torch.from_numpy(windows)), answers, atol=1e-4)
+            turned = whole(torch.from_numpy(windows[order]))
+            np.testing.assert_allclose(turned, answers[order], atol=1e-4)
 
 
 def test_a_window_of_a_submission_is_scaled_as_its_store_would(road: Path) -> None:

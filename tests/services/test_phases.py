@@ -11,11 +11,14 @@ from biosig_cli.core.errors import ConfigError, InterruptedRunError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.engine.checkpoint import load_checkpoint
 from biosig_cli.engine.train import Training
+from biosig_cli.models.pretrained import Trained
+from biosig_cli.models.ttm import TtmConfig
+from biosig_cli.objectives.base import Objective
 from biosig_cli.services.phases import one_after_the_other
 from biosig_cli.services.pretrain import pretrain
 from biosig_cli.services.pretrain_config import PretrainConfig
-from biosig_cli.services.pretrain_model import take_over
 from biosig_cli.services.run_facts import find_runs, read_run
+from tests.stores import spec_of
 
 QUIET = Reporter(silent=True)
 SMALL = {"width": 16, "n_layers": 1, "n_levels": 1}
@@ -131,15 +134,27 @@ def test_what_is_not_asked_again_is_dropped_and_said(
     assert kept == {"rhythm"}
 
 
+class Question(Objective):
+    def __init__(self, n_inputs):
+        super().__init__()
+        self.answer = torch.nn.Linear(n_inputs, 3)
+
+    def forward(self, encoder, batch):
+        raise AssertionError("not asked here")
+
+
 def test_a_question_of_another_shape_is_asked_anew() -> None:
-    head = {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}
-    other = torch.nn.Linear(4, 3)
+    head = {"ask.answer.weight": torch.zeros(3, 3), "ask.answer.bias": torch.zeros(3)}
+    spec = spec_of()
+    weights = Trained(TtmConfig(), {}, spec, "a run", "", decoder=head)
+    other = Question(4)
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
-    assert take_over(other, head) == "2 tensors, not shaped like those"
+    assert other.take_over("ask", weights) == "2 tensors, not shaped like those of a run"
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
-    same_shape = torch.nn.Linear(3, 3)
-    assert take_over(same_shape, head) == "all 2 tensors"
-    assert not same_shape.weight.any()
+    assert other.take_over("another", weights) == other.take_over("ask", None) == ""
+    same_shape = Question(3)
+    assert same_shape.take_over("ask", weights) == "all 2 tensors of a run"
+    assert not same_shape.answer.weight.any()
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(

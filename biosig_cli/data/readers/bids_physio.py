@@ -4,9 +4,7 @@ Time counts from the first sample; `StartTime`, the moment on the scanner's cloc
 for windows of the recording alone.
 """
 
-import gzip
 import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from biosig_cli.data.readers.base import (
 )
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.tables import table_columns
+from biosig_cli.data.unpack import gunzip
 
 ENDING = "_physio.tsv.gz"
 PARTICIPANTS = "participants.tsv"
@@ -134,13 +133,11 @@ def _described(path: Path, about: Mapping[str, Any]) -> tuple[list[str], float]:
 def _read_samples(path: Path, columns: list[str]) -> dict[str, np.ndarray[Any, Any]]:
     try:
         # Here, and not by the reader of tables, as gzip checks that the file is whole.
-        text = gzip.decompress(path.read_bytes())
+        text = gunzip(path.read_bytes(), path.name)
     except FileNotFoundError:
         raise DataError(f"{path.name} is not in {path.parent}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"{path.name} is truncated or damaged: {error}", hint="copy or download it again"
-        ) from None
+    except OSError as error:
+        raise DataError(f"{path.name} can't be read: {error.strerror or error}") from None
     if not text.strip():
         raise DataError(f"{path.name} is empty")
     names = [f"{place}" for place in range(len(columns))]
@@ -181,6 +178,6 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
     try:
         data = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path.name} can't be read as JSON: {error}") from None
     return data if isinstance(data, dict) else {}

@@ -86,6 +86,8 @@ def _by_stamps(
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, float]]:
     """Return samples on the grid that the time stamps make, and its rate for each channel."""
     stamps_s = sheet.stamps_s(file.time or 0, file.time_unit)
+    if not np.isfinite(stamps_s).all():
+        raise DataError(f"{path.name}: a time stamp is missing or infinite")
     back = np.flatnonzero(~(np.diff(stamps_s) >= 0))
     if len(back):
         raise DataError(f"{path.name}: time goes back after row {back[0] + 1} of the data")

@@ -90,12 +90,26 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             f"{path.name} can't be read: {str(error).strip() or type(error).__name__}",
             hint="copy or download it again",
         ) from None
+    outside = [
+        each for each in raw.filenames if each and Path(each).resolve().parent not in _homes(path)
+    ]
+    if outside:
+        raise DataError(
+            f"{path.name} says that its samples are in {outside[0]}, outside of its folder",
+            hint="copy that file beside it, and correct its header",
+        )
     if any(CUT in str(warning.message) for warning in said):
         raise DataError(
             f"{path.name} is cut: its header states another number of data records than it has",
             hint="copy or download it again",
         )
     return raw
+
+
+def _homes(path: Path) -> set[Path]:
+    """Return the folder of a file, and those that it and its companions are linked from."""
+    companions = [path.with_suffix(ending) for ending in COMPANIONS.get(path.suffix.lower(), ())]
+    return {path.parent.resolve(), *(each.resolve().parent for each in (path, *companions))}
 
 
 def _is_interrupted(path: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from biosig_cli.core.errors import BiosigError
+from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
 from biosig_cli.data.readers.base import (
@@ -84,10 +84,7 @@ class EegFolder(RecordFolder):
         """
         path = self._path(record_id)
         there = channels_of(open_eeg(path))
-        others = self._not_eeg(path)
-        eeg = {raw: name for raw, (name, kind) in there.items() if kind == "eeg"}
-        eeg = {raw: name for raw, name in eeg.items() if raw not in others}
-        rest = {raw: name for raw, (name, _) in there.items() if raw not in eeg}
+        eeg, rest = self._by_kind(path, there)
         chosen: dict[str, str] = {}
         for name, channel in channels.items():
             among = eeg if channel.kind == "eeg" else rest
@@ -108,6 +105,30 @@ class EegFolder(RecordFolder):
             events=events,
         )
 
+    def lacking(self, record_id: str, channels: Mapping[str, ChannelConfig]) -> tuple[str, ...]:
+        """Return which of the electrodes among `channels` a record does not have.
+
+        Raises:
+            DataError: If the file can't be read.
+        """
+        path = self._path(record_id)
+        eeg, _ = self._by_kind(path, channels_of(open_eeg(path)))
+        names = list(eeg.values())
+        return tuple(
+            name
+            for name, channel in channels.items()
+            if channel.kind == "eeg" and not _is_among(path.name, name, channel, names)
+        )
+
+    def _by_kind(
+        self, path: Path, there: Mapping[str, tuple[str, str]]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """Return plain names of electrodes and of all else, by what the file calls them."""
+        others = self._not_eeg(path)
+        eeg = {raw: name for raw, (name, kind) in there.items() if kind == "eeg"}
+        eeg = {raw: name for raw, name in eeg.items() if raw not in others}
+        return eeg, {raw: name for raw, (name, _) in there.items() if raw not in eeg}
+
     def _records(self) -> dict[str, Path]:
         paths = [path for ending in ENDINGS for path in walk(self.folder, f"*{ending}")]
         return records_by_id(self.folder, paths)
@@ -127,3 +148,11 @@ class EegFolder(RecordFolder):
     def _events(self, path: Path, events: tuple[Event, ...]) -> tuple[Event, ...]:
         """Return the events of a record; `events` are those in the file itself."""
         return events
+
+
+def _is_among(where: str, name: str, channel: ChannelConfig, names: list[str]) -> bool:
+    try:
+        choose_track(where, name, channel, names)
+    except DataError:
+        return False
+    return True

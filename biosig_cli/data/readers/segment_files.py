@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.readers.base import walk
 from biosig_cli.data.tables import Table
+from biosig_cli.data.unpack import map_npy
 
 BATCH = "batch_num"
 """Column of the batch that a segment's samples lie in."""
@@ -87,10 +88,9 @@ def open_array(path: Path) -> NDArray[np.generic]:
     Raises:
         DataError: If it can't be read.
     """
-    try:
-        array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path.name} can't be read: {error}", hint="copy it again") from None
+    array: NDArray[np.generic] = map_npy(path)
+    if array.dtype.kind not in "iufb" or not array.ndim:
+        raise DataError(f"{path.name} holds {array.dtype}, expected an array of numbers")
     return array
 
 

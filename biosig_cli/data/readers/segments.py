@@ -10,10 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from biosig_cli.core.bounds import inside
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
@@ -29,6 +28,7 @@ from biosig_cli.data.readers.base import (
 from biosig_cli.data.readers.segment_files import SegmentFiles, open_array
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.tables import Table, is_missing, read_table
+from biosig_cli.data.unpack import open_parquet
 
 NEEDED = ("subject_id", "fs")
 IDS = ("global_segment_idx", "segment_id", "segment_idx")
@@ -182,8 +182,8 @@ def _tables(folder: Path) -> list[Path]:
     found = []
     for path in walk(folder, "*.parquet"):
         try:
-            file = pq.ParquetFile(path)
-        except (OSError, pa.ArrowInvalid):
+            file = open_parquet(path)
+        except DataError:
             continue
         if set(NEEDED) <= set(file.schema_arrow.names):
             found.append((-file.metadata.num_rows, path.as_posix(), path))
@@ -191,7 +191,7 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _n_rows(path: Path) -> int:
-    return int(pq.ParquetFile(path).metadata.num_rows)
+    return int(open_parquet(path).metadata.num_rows)
 
 
 def _join(key: str, table: Table, paths: Sequence[Path]) -> Table:
@@ -244,12 +244,12 @@ def _read_twins(folder: Path) -> tuple[Path | None, dict[float | str, Path]]:
         return None, {}
     try:
         named = json.loads(index.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{index.name} can't be read as JSON: {error}") from None
     if not isinstance(named, dict) or not all(isinstance(each, str) for each in named.values()):
         raise DataError(f"{index.name} does not say a file for each segment's id")
     # A Windows path splits at either slash.
     return index, {
-        _number(key): index.parent.joinpath(*PureWindowsPath(value).parts)
+        _number(key): inside(index.parent, PureWindowsPath(value).as_posix())
         for key, value in named.items()
     }

@@ -1,20 +1,18 @@
 """One file of columns, as people keep their own recordings: CSV, Parquet or npz."""
 
 import csv
-import zipfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.dataset import ColumnConfig, FileConfig
 from biosig_cli.data.tables import is_missing
+from biosig_cli.data.unpack import read_npz, read_parquet
 
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 
@@ -156,8 +154,8 @@ def _only(path: Path, column: str, there: Sequence[str]) -> str:
 
 def _read_parquet(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        table = read_parquet(path)
+    except DataError as error:
         raise DataError(f"{path.name} can't be read as Parquet: {error}") from None
     return {
         name: column.to_numpy()
@@ -167,10 +165,8 @@ def _read_parquet(path: Path) -> dict[str, NDArray[Any]]:
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # numpy leaves a file open that turns out to be no archive.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        return read_npz(path)
+    except DataError as error:
         raise DataError(f"{path.name} can't be read as npz: {error}") from None
 
 

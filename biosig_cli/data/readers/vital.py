@@ -9,13 +9,16 @@ import struct
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_cli.core.bounds import assert_room, room_bytes
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder, SubjectTableConfig
@@ -54,6 +57,13 @@ ATTRIBUTES = {
     "age": LabelConfig(table="cases.csv", record="caseid", column="age", unit="years"),
     "sex": LabelConfig(table="cases.csv", record="caseid", column="sex", values={"F": 0, "M": 1}),
 }
+
+PACKET_ERRORS = (struct.error, LookupError, ValueError, TypeError, ArithmeticError)
+"""What the package raises on packets that make no sense, and what it prints."""
+SAID_ON_ERROR = "Error in reading file"
+
+STAMP_BYTES = 10
+"""A packet of samples begins with two bytes and its time."""
 
 BLOCK = 1 << 20
 """Samples that are brought into their unit at a time."""
@@ -137,6 +147,7 @@ class _Wave:
                 place = n_samples
             places.append(place)
             n_samples = max(n_samples, place + len(values))
+        assert_room(n_samples * 4, f"the {n_samples / self.sampling_hz:.0f} s of {self.name}")
         samples = np.full(n_samples, np.nan, np.float32)
         end = 0
         for place, (_, values) in zip(places, packets, strict=True):
@@ -160,9 +171,14 @@ def _read_waves(path: Path, wanted: set[str]) -> tuple[dict[str, _Wave], float]:
         from vitaldb import VitalFile
 
         try:
-            file = VitalFile(str(path), sorted(wanted))
-        except (struct.error, IndexError, ValueError, KeyError) as error:
+            # It prints what went wrong, and goes on with what it has.
+            with redirect_stdout(StringIO()) as said:
+                file = VitalFile(str(path), sorted(wanted))
+        except PACKET_ERRORS as error:
             raise _damaged(path, f"a packet makes no sense ({error})") from None
+        if SAID_ON_ERROR in said.getvalue():
+            why = said.getvalue().partition(SAID_ON_ERROR)[2].strip()[:100]
+            raise _damaged(path, f"a packet makes no sense ({why})")
     waves = {
         name: _wave(path, name, track)
         for name, track in file.trks.items()
@@ -173,8 +189,10 @@ def _read_waves(path: Path, wanted: set[str]) -> tuple[dict[str, _Wave], float]:
 
 
 def _wave(path: Path, name: str, track: Any) -> _Wave:
-    if not track.srate > 0:
+    if not (np.isfinite(track.srate) and track.srate > 0):
         raise DataError(f"{path.name}: {name} has a sampling rate of {track.srate} Hz")
+    if not np.isfinite([float(rec["dt"]) for rec in track.recs]).all():
+        raise _damaged(path, f"a time stamp of {name} is no time")
     packets = [(float(rec["dt"]), _values(rec["val"], track)) for rec in track.recs]
     return _Wave(name, track.unit, float(track.srate), packets)
 
@@ -210,14 +228,16 @@ def check_file(path: Path) -> float:
             _, header_size = struct.unpack("<IH", file.read(6))
             if len(file.read(header_size)) < header_size:
                 raise _damaged(path, "it ends within its header")
-            stamps_s = []
+            stamps_s, room = [], room_bytes()
             while start := file.read(5):
                 kind, size = struct.unpack("<BI", start) if len(start) == 5 else (None, 1)
-                body = file.read(size)
-                if len(body) < size:
+                body = _pass_over(file, size)
+                if body is None:
                     raise _damaged(path, "it ends within a packet")
                 if kind == SAMPLES:
                     stamps_s.append(struct.unpack_from("<d", body, 2)[0])
+                if file.tell() > room:  # the package holds what it reads
+                    assert_room(file.tell(), path.name)
             return min((stamp_s for stamp_s in stamps_s if stamp_s > 0), default=0.0)
     except FileNotFoundError:
         raise DataError(f"{path.name} is not in {path.parent}") from None
@@ -227,6 +247,18 @@ def check_file(path: Path) -> float:
         raise _damaged(path, "the compressed data end too early or make no sense") from None
     except OSError as error:
         raise DataError(f"{path.name} can't be read: {error.strerror or error}") from None
+
+
+def _pass_over(file: IO[bytes] | gzip.GzipFile, n_bytes: int) -> bytes | None:
+    """Return the beginning of a packet and pass over the rest; None where the file ends before.
+
+    A packet may claim 4 GB, which are not to be had before they are there.
+    """
+    first = file.read(min(n_bytes, STAMP_BYTES))
+    left = n_bytes - len(first)
+    while left and (block := file.read(min(left, BLOCK))):
+        left -= len(block)
+    return None if left else first
 
 
 def _damaged(path: Path, why: str) -> DataError:

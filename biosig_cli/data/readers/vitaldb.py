@@ -4,7 +4,6 @@ Lee et al., "VitalDB, a high-fidelity multi-parameter vital signs database in su
 Scientific Data 9:279 (2022), doi 10.1038/s41597-022-01411-5.
 """
 
-import gzip
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from biosig_cli.data.readers.base import NOT_HERE
 from biosig_cli.data.readers.vital import CASES, VitalFolder, check_file
 from biosig_cli.data.record import Record
 from biosig_cli.data.tables import read_table
+from biosig_cli.data.unpack import gunzip
 
 VITALDB = "vitaldb"
 """What the source is called."""
@@ -143,10 +143,7 @@ def _settle_table(path: Path) -> None:
     """
     content = path.read_bytes()
     if content.startswith(b"\x1f\x8b"):
-        try:
-            path.write_bytes(gzip.decompress(content))
-        except (OSError, EOFError) as error:
-            raise DataError(f"{path.name} is damaged: {error}") from None
+        path.write_bytes(gunzip(content, path.name))
     cases = read_table(path, (CASES.record, CASES.subject))[CASES.record]
     odd = next((case for case in cases if not re.fullmatch("[0-9]{1,12}", case)), None)
     if odd is not None or not cases:

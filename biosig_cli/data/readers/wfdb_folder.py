@@ -250,7 +250,8 @@ def _ask(path: Path, function: str, **how: Any) -> Any:
             ) from None
 
 
-def _name_and_unit(name: str, unit: str) -> tuple[str, str]:
+def _name_and_unit(name: str | None, unit: str | None) -> tuple[str, str]:
+    name, unit = name or "", unit or ""
     match = CUT_UNIT.match(name)
     return (match.group(1), "a.u.") if match else (name, unit)
 
