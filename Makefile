@@ -58,6 +58,7 @@ bench: setup  ## time training, reading and EEG windows, and score the gate of q
 	$(BIN)/python benchmarks/quality_gate.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eeg_windows.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/windows.py
 
 clean:  ## remove what can be made again, but no results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist
