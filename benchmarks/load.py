@@ -131,7 +131,7 @@ def draw(found: dict[str, dict[float, dict[str, float]]], path: Path) -> None:
             ax.plot(xs, ys, "o-", color="#1f4e79")
             line = np.polyfit(xs, ys, 1)
             ax.plot(xs, np.polyval(line, xs), ":", color="#888888")
-            ax.set(xlabel=titles[kind], ylabel=unit, ylim=(0, None))
+            ax.set(xlabel=titles[kind], ylabel=unit, ylim=(0, 1.1 * max(ys)))
             ax.set_title("processor time" if unit == "s" else "peak memory", loc="left")
             ax.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biosig_cli.core.config import read_file
-from biosig_cli.core.errors import ConfigError, DataError
+from biosig_cli.core.errors import CheckpointError, ConfigError, DataError
 from biosig_cli.core.runtime import Environment, Machine, choose_cache
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
@@ -157,6 +157,12 @@ def load_encoder(path: Path) -> "Encoder":
 
     content = load_checkpoint(path)
     model = read_model(content["model_config"], str(path))
-    encoder = model.build(SignalSpec.parse(content["spec"]))
+    try:
+        encoder = model.build(SignalSpec.parse(content["spec"]))
+    except MemoryError:
+        raise CheckpointError(
+            f"{path} states a model that is larger than the memory",
+            hint="its settings are damaged, or it belongs on a larger machine",
+        ) from None
     load_weights(encoder, content["encoder_state_dict"], source=str(path))
     return encoder.eval()

@@ -401,3 +401,40 @@ def test_windows_whose_channels_have_no_names_of_their_own_are_refused(tmp_path:
     np.savez(tmp_path / "a.npz", channels=odd, **facts)
     with pytest.raises(DataError, match="it holds text that is none"):
         open_npz(tmp_path / "a.npz")
+
+
+def test_a_header_that_claims_channels_beyond_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mne
+
+    def claim(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    targets.brainvision(tmp_path, None)
+    monkeypatch.setattr(mne.io, "read_raw_brainvision", claim)
+    with pytest.raises(DataError, match=r"header of r.vhdr claims more than the memory"):
+        targets.read_eeg(tmp_path)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_a_header_that_states_samples_beyond_the_memory_is_refused(tmp_path: Path) -> None:
+    write_wfdb(tmp_path, "r", {"PLETH": ppg(125.0, 9.0)})
+    header = tmp_path / "r.hea"
+    header.write_text(header.read_text().replace(" 1125\n", " 999999999999\n", 1))
+    with pytest.raises(DataError, match=r"1e\+12 samples that r.hea states would take"):
+        targets.read_ppg(tmp_path)
+
+
+def test_a_checkpoint_of_a_model_beyond_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from biosig_cli.models.ttm import TtmConfig
+
+    def claim(*_: Any) -> None:
+        raise MemoryError
+
+    targets.checkpoint(tmp_path, None)
+    monkeypatch.setattr(TtmConfig, "build", claim)
+    with pytest.raises(CheckpointError, match="larger than the memory"):
+        targets.read_checkpoint(tmp_path)

@@ -79,8 +79,11 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             f"{path.name} lacks the file that its samples are in: {error}",
             hint=f"copy it beside it: {', '.join(COMPANIONS.get(ending, ()))}",
         ) from None
-    except MemoryError:
-        raise
+    except MemoryError:  # no sample is read yet
+        raise DataError(
+            f"the header of {path.name} claims more than the memory holds",
+            hint="copy or download it again",
+        ) from None
     except NotImplementedError as error:  # scipy, of files that newer MATLABs write
         raise DataError(
             f"{path.name} is of MATLAB 7.3, which can't be read here: {error}",

@@ -35,6 +35,9 @@ GAP = "~"
 CUT_UNIT = re.compile(r"\.u\.(?:\s+[-+.\d]+){0,5}\s+(.*)")
 """What the package makes of a signal's name where its unit is a.u.: it takes `a` for the unit."""
 
+SAMPLE_BYTES = 8
+"""What the package holds of a sample."""
+
 WFDB_ERRORS = (ValueError, IndexError, KeyError, TypeError, AttributeError, RuntimeError, OSError)
 """What the package raises on headers and signal files that make no sense."""
 
@@ -212,6 +215,8 @@ def _read_plain(path: Path, names: Sequence[str]) -> dict[str, Track]:
     chosen = [places[name] for name in names]
     if not chosen:
         return {}
+    claimed = float(header.sig_len or 0) * sum(header.samps_per_frame or [1])
+    assert_room(SAMPLE_BYTES * claimed, f"{claimed:.3g} samples that {path.name} states")
     record = _ask(path, "rdrecord", channels=chosen, smooth_frames=False)
     frame_hz = read_head(path).frame_hz
     return {
