@@ -1,7 +1,7 @@
 """What each part of the road of EEG adds: every part left out in turn, over several seeds.
 
 Run: OMP_NUM_THREADS=1 .venv/bin/python benchmarks/eeg_ablation.py --output FOLDER [--seeds 4]
-It needs the recordings of BIOSIG_TEST_DATA (or ../shared/data), and takes half a minute of a core
+It needs the recordings of BIOSIG_TEST_DATA (or ../shared/data), and takes 15 seconds of a core
 for a variant and seed. What is finished is not done again: the same line goes on, or prints the
 table.
 
