@@ -192,7 +192,18 @@ def compare_fine_tuned(place: Path, seed: int) -> None:
             did(
                 *("finetune", "--pretrained", parent, *more, "--data-dir", place / "eegmat"),
                 *("--task", "classification", "--label", "arithmetic", "--device", "cpu"),
-                *("--epochs", LABELLED, "--head-only-epochs", 2, "--lr", 2e-4, "--seed", seed),
+                *(
+                    "--epochs",
+                    LABELLED,
+                    "--head-only-epochs",
+                    2,
+                    "--unfreeze-last-n",
+                    1,
+                    "--lr",
+                    2e-4,
+                    "--seed",
+                    seed,
+                ),
                 *("--output-dir", folder, *(["--resume"] if folder.is_dir() else [])),
             )
         write(place, name, lambda folder=folder: fine_tuned(folder, place))

@@ -325,8 +325,13 @@ def raise_if_found(report: Report) -> None:
     if report.findings:
         kinds: list[Kind] = [kind for kind in get_args(Kind) if report.count(kind)]
         said = "; ".join(f"{MEANING[kind]} ({report.count(kind):,})" for kind in kinds)
-        raise LeakageError(
-            f"not clean: {said}",
-            hint="a score on these windows is not to be trusted; the tables above name rows, "
-            "`biosig audit ... --output findings.csv` writes all",
+        hint = (
+            "a score on these windows is not to be trusted; the tables above name rows, "
+            "`biosig audit ... --output findings.csv` writes all"
         )
+        if kinds == ["label"]:
+            hint += (
+                "; leave the channel out (--channels), or build the windows with "
+                "--set label_channels_allowed=true and give each score without it too"
+            )
+        raise LeakageError(f"not clean: {said}", hint=hint)

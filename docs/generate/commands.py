@@ -52,7 +52,7 @@ def _takes(parameter: Any, context: Any) -> str:
     if parameter.is_flag:
         return ""
     plain = parameter.metavar or parameter.display_type(context).strip("<>")
-    return f"`{_cell(plain)}`"
+    return f"`{plain}`"
 
 
 def _said(text: str) -> str:

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from biosig_cli.core import errors
@@ -43,6 +44,7 @@ def kinds() -> dict[str, type[errors.BiosigError]]:
     }
 
 
+@cache
 def messages() -> list[Message]:
     """Return every error that the package makes, in the order of its files."""
     return [each for path in sorted(PACKAGE.rglob("*.py")) for each in _of_file(path)]
@@ -53,8 +55,14 @@ def messages_page() -> str:
     parts = [
         "# Every error message",
         "",
-        "Made from the code. Braces stand for what differs: a name, a number, a path. Search the page",
-        "for a few words of what you were told; the line after a message is what to do.",
+        "Made from the code. Braces stand for what differs: a name, a number, a path. Search the",
+        "page for a few words of what you were told; the line after a message is what to do. What",
+        "is in brackets is not always said.",
+        "",
+        "What is wrong in a config file, or after `--set`, begins with the path of the setting:",
+        "`plan.epocs: unknown key, did you mean plan.epochs?`, `plan.epochs: Input should be",
+        "greater than 0, found -1`, `stores: needed, and not given`. A command or flag that is not",
+        "there is answered by the closest one that is.",
         "",
     ]
     found = messages()
@@ -111,7 +119,8 @@ def _text(node: ast.expr) -> str:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return _text(node.left) + _text(node.right)
     if isinstance(node, ast.IfExp):
-        return " / ".join(filter(None, (_text(node.body), _text(node.orelse))))
+        both = [each for each in (_text(node.body), _text(node.orelse)) if each]
+        return " / ".join(both) if len(both) > 1 else f"[{''.join(both)}]"
     return "{" + ast.unparse(node) + "}"
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -17,20 +18,16 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Made from the code. A file given with `--config` may hold any of these, and `--set",
-        "KEY.SUB=VALUE` sets one by its path. A key that is a command's name (`finetune:`) holds the",
-        "settings of that command; `biosig configs validate FILE` checks a file, `biosig configs show",
-        "FILE` says where each value comes from.",
+        "KEY.SUB=VALUE` sets one by its path. A key that is a command's name (`finetune:`) holds",
+        "the settings of that command; `biosig configs validate FILE` checks a file, `biosig",
+        "configs show FILE` says where each value comes from.",
         "",
     ]
-    listed: dict[type[BaseModel], str] = {}
     for command, cls in CONFIGS.items():
-        title = f"`{command.replace('_', '-')}`"
-        parts += [f"## {title}", "", *_table(cls)]
-        for inner in _inside(cls):
-            listed.setdefault(inner, inner.__name__)
+        parts += [f"## {command.replace('_', '-')}", "", *_table(cls)]
     parts += ["## Groups of settings", ""]
-    for cls in sorted(listed, key=lambda each: each.__name__):
-        parts += [f"### {cls.__name__}", "", _first_sentence(cls), "", *_table(cls)]
+    for cls, title in _titles().items():
+        parts += [f"### {title}", "", _first_sentence(cls), "", *_table(cls)]
     return "\n".join(parts)
 
 
@@ -45,6 +42,17 @@ def recipes_page() -> str:
     for name, path in shipped_configs().items():
         parts += [f"## {name}", "", "```yaml", path.read_text("utf-8").rstrip(), "```", ""]
     return "\n".join(parts)
+
+
+@cache
+def _titles() -> dict[type[BaseModel], str]:
+    """Return the heading of every group of settings; two of one name are told apart."""
+    groups = {inner: inner.__name__ for cls in CONFIGS.values() for inner in _inside(cls)}
+    names = list(groups.values())
+    for cls, name in groups.items():
+        if names.count(name) > 1:
+            groups[cls] = f"{name} of {cls.__module__.rsplit('.', 1)[-1]}"
+    return dict(sorted(groups.items(), key=lambda each: each[1]))
 
 
 def _table(cls: type[BaseModel]) -> list[str]:
@@ -76,20 +84,22 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:
 def _type(annotation: Any) -> str:
     groups = list(dict.fromkeys(_models(annotation)))
     if groups:
-        return " or ".join(f"[{cls.__name__}](#{cls.__name__.lower()})" for cls in groups)
+        titles = [_titles()[cls] for cls in groups]
+        return " or ".join(f"[{each}](#{each.lower().replace(' ', '-')})" for each in titles)
     plain = annotation.__name__ if isinstance(annotation, type) else str(annotation)
     plain = plain.replace("typing.", "").replace("collections.abc.", "").replace("pathlib.", "")
-    return f"`{_cell(plain)}`"
+    return f"`{plain}`"
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "needed"
-    value = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    value: Any = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
-        return getattr(value, "kind", "") and f"`kind: {value.kind}`"  # type: ignore[attr-defined]
+        kind = getattr(value, "kind", "")
+        return kind and f"`kind: {kind}`"
     text = json.dumps(value, default=lambda each: _plain(each))
-    return f"`{_cell(text)}`" if len(text) <= 60 else "see the shipped recipe"
+    return f"`{text}`" if len(text) <= 60 else "see the shipped recipe"
 
 
 def _plain(value: Any) -> Any:

@@ -192,3 +192,11 @@ def test_a_machine_without_memory_is_not_a_damaged_file(tmp_path, monkeypatch):
     monkeypatch.setattr(mne.io, "read_raw_edf", short_of_memory)
     with pytest.raises(MemoryError):
         read(tmp_path, "Cz")
+
+
+def test_a_recipe_for_other_recordings_is_told_that_this_is_eeg(tmp_path):
+    write_edf(tmp_path / "s1_a.edf", signals("EEG Cz", "ECG ECG"), HZ)
+    source = open_source(str(tmp_path), NAMED)
+    pulse = ChannelConfig(kind="ppg", unit="a.u.", tracks=("PLETH",))
+    with pytest.raises(DataError, match=r"has no PPG beside its EEG \(--config eeg\)"):
+        source.read("s1_a", {"PPG": pulse})

@@ -163,3 +163,13 @@ def test_another_architecture_is_refused(change: dict[str, object]) -> None:
     assert TtmConfig.from_released(released, "here").n_positions == 16
     with pytest.raises(CheckpointError):
         TtmConfig.from_released(released | change, "here")
+
+
+def test_windows_of_eeg_are_told_of_their_own_model() -> None:
+    eeg = SignalSpec(channels=(Channel(name="Cz", kind="eeg"),), sampling_hz=100, n_samples=200)
+    with pytest.raises(ConfigError, match="takes 1250 samples") as error:
+        TtmConfig().build(eeg)
+    assert "--set model.kind=eeg" in error.value.hint
+    with pytest.raises(ConfigError) as error:
+        TtmConfig().build(make_spec(1000))
+    assert "--context-length 1000" in error.value.hint

@@ -156,8 +156,9 @@ def test_the_cheap_part_stops_scoring(tmp_path):
     stores = {split: open_store(tmp_path / split, channels=["PPG"]) for split in splits}
     assert check_before_scoring(tmp_path, stores, QUIET).findings == []
     both = {split: open_store(tmp_path / split) for split in splits}
-    with pytest.raises(LeakageError, match="own channel"):
+    with pytest.raises(LeakageError, match="own channel") as error:
         check_before_scoring(tmp_path, both, QUIET)
+    assert "--set label_channels_allowed=true" in error.value.hint
     past = [
         {"checkpoint": "its parent", "data": {"train": {"subjects": ["s7"]}}},
         {"checkpoint": "run", "data": {"train": {"subjects": ["s1"]}}},

@@ -111,3 +111,13 @@ def test_the_written_config_repeats_the_command(tmp_path):
     first = prepare(folder, tmp_path, seed=7).path.read_bytes()
     again = load_config(PrepareSplitsConfig, file=str(tmp_path / "splits_fasttrack_config.json"))
     assert prepare_splits(again, QUIET).path.read_bytes() == first
+
+
+def test_fasttrack_says_how_many_of_a_large_folder_it_leaves_out(tmp_path, capsys):
+    folder = make_folder(tmp_path / "in", n_cases=75)
+    config = PrepareSplitsConfig(source=str(folder), output=tmp_path)
+    cases = prepare_splits(config, Reporter()).splits.cases
+    assert sum(map(len, cases.values())) == 70
+    assert "first 70 of 75; all: --mode full" in capsys.readouterr().out
+    prepare_splits(config.model_copy(update={"mode": "full"}), Reporter())
+    assert "first 70" not in capsys.readouterr().out

@@ -19,7 +19,7 @@ from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.objectives.kinds import ObjectivesConfig
 from biosig_cli.objectives.masked import MaskedConfig
 from biosig_cli.services.evaluate import EvaluateConfig, evaluate
-from biosig_cli.services.pretrain import PretrainResult, pretrain
+from biosig_cli.services.pretrain import PretrainResult, compare, pretrain
 from biosig_cli.services.pretrain_config import PretrainConfig
 
 QUIET = Reporter(silent=True)
@@ -48,6 +48,7 @@ def test_run_folder_holds_what_was_promised(finished: PretrainResult) -> None:
         "metrics.jsonl",
         "history.png",
         "manifest.json",
+        "MODEL_CARD.md",
     }
     history = json.loads((finished.folder / "training_history.json").read_text("utf-8"))
     parts = ("loss", "msm", "stft")
@@ -267,3 +268,14 @@ def test_an_autoencoder_is_pretrained_in_two_stages_and_judged(
     config = EvaluateConfig(checkpoint=(tmp_path / "run",), device="cpu", n_resamples=50)
     found = evaluate(config, Reporter(silent=True)).metrics["channels"]["PPG"]["answers"]
     assert set(found) == {"model", "zero", "low_pass", "pca"}
+
+
+def test_an_answer_that_is_never_wrong_is_no_end_of_a_finished_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Of nobody in val is anything known: all errors are 0.
+    best = {"val_msm": 0.0, "val_zero": 0.0, "val_interpolation": 0.0}
+    compare(MaskedConfig(), best, "masked: val", Reporter())
+    assert "nothing to compare, predict zero is never wrong there" in capsys.readouterr().out
+    compare(MaskedConfig(), best | {"val_zero": 1.0, "val_msm": 0.5}, "masked: val", Reporter())
+    assert "0.500" in capsys.readouterr().out

@@ -1,13 +1,15 @@
 """From folders of every kind to labelled stores, by the commands and recipes that users have."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from biosig_cli.core.config import load_config
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.config import find_config, load_config, read_file
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.pseudonyms import pseudonym
 from biosig_cli.data.store import open_split
@@ -216,3 +218,32 @@ def test_real_wrist_heart_rates_agree_with_the_ecg_beside_them(real_data, tmp_pa
     difference = np.abs(store.column("ECG_rate_bpm") - store.column("label_hr"))
     assert np.median(difference) < 2
     assert np.isin(store.column("label_quality"), (0, 1)).all()
+
+
+def test_two_descriptions_of_a_folder_that_differ_are_refused(tree, tmp_path):
+    folder = shutil.copytree(tree, tmp_path / "tree")
+    own = folder / "dataset.yaml"
+    own.write_text('subject: "([0-9]{4})"\n', "utf-8")
+    own_config = PrepareSplitsConfig(source=str(folder), output=tmp_path)
+    assert prepare_splits(own_config, QUIET).splits.subjects["112001"] == "1120"
+    flags = {"source": str(folder), "output": str(tmp_path)}
+    with pytest.raises(ConfigError, match=r"dataset.yaml and the recipe's") as error:
+        prepare_splits(load_config(PrepareSplitsConfig, file="but_ppg", flags=flags), QUIET)
+    assert "--set dataset=null" in error.value.hint
+    taken = {"file": "but_ppg", "settings": ["dataset=null"], "flags": flags}
+    made = prepare_splits(load_config(PrepareSplitsConfig, **taken), QUIET)
+    assert made.splits.subjects["112001"] == "1120"
+    # Said twice and the same, it is one description.
+    recipe = read_file(find_config("but_ppg"))["dataset"]
+    own.write_text(yaml.safe_dump(recipe), "utf-8")
+    prepare_splits(load_config(PrepareSplitsConfig, file="but_ppg", flags=flags), QUIET)
+
+
+def test_windows_without_labels_say_where_labels_are_named(tree, tmp_path, capsys):
+    for number in range(3):
+        wave = ppg(125.0, 20.0, rate_bpm=66 + 6 * number)
+        write_wfdb(tmp_path / "plain", f"p{number}", {"PLETH": wave})
+    chain(tmp_path / "plain", tmp_path, reporter=Reporter(), windows={"channel_set": "ppg"})
+    assert "`labels:` in a dataset.yaml beside the recordings" in capsys.readouterr().out
+    chain(tree, tmp_path / "tree", recipe="but_ppg", reporter=Reporter(), splits=TWO_SPLITS)
+    assert "`labels:` in" not in capsys.readouterr().out

@@ -41,6 +41,7 @@ def test_a_missing_label_is_told_with_those_that_are_there(store):
     with pytest.raises(DataError, match=r"no label 'hr'; it has quality, empty") as error:
         find_examples(store, "hr", classes=None)
     assert "dataset.labels" in error.value.hint
+    assert "of people it knows age" in str(error.value)
 
 
 def test_a_label_that_no_window_has_is_refused(store):
