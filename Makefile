@@ -7,7 +7,7 @@ EXTRAS := demo,dev,docs,eeg,onnx,tensorboard,test
 export OMP_NUM_THREADS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint type format smoke docs bench clean
+.PHONY: help setup demo test lint type format smoke docs bench clean coverage faults
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -30,6 +30,15 @@ smoke: setup  ## check the training chain on a few real windows
 test: setup  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
 
+coverage: setup  ## run the tests and tell which branches of the package they take
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --cov --cov-report=term:skip-covered
+
+faults: setup  ## damage files, end commands and fill disks, for an hour or two
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz --inputs 1000 --real "$${BIOSIG_TEST_DATA:-../shared/data}"
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.faults.kills --runs 30
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.mutants
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "slow or not slow" tests/faults
+
 lint: setup  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,6 +58,7 @@ bench: setup  ## time training, reading and EEG windows, and score the gate of q
 	$(BIN)/python benchmarks/quality_gate.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/eeg_windows.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/data.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/windows.py
 
 clean:  ## remove what can be made again, but no results
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist

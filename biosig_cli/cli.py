@@ -79,6 +79,9 @@ app.add_typer(runs, rich_help_panel="Look and check")
 app.add_typer(configs, rich_help_panel="Look and check")
 
 
+STOPPED = "stopped", "run the same command again: what is finished is kept", 130
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run the command in `arguments` and return its exit code."""
     from biosig_cli.core.older_forms import older_form
@@ -93,14 +96,25 @@ def run(arguments: Sequence[str]) -> int:
         hint = older_form(arguments) or "`biosig COMMAND --help` lists what a command takes"
         return _fail(error.format_message(), hint, 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("stopped", "run the same command again: what is finished is kept", 130)
+        return _fail(*STOPPED)
     except Exception as error:
+        if _was_stopped(error):
+            return _fail(*STOPPED)
         if not _is_ours(error):
             raise
         if "--verbose" in first:
             traceback.print_exc()
         return _fail(str(error), error.hint, error.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def _was_stopped(error: BaseException | None) -> bool:
+    """Return whether an error comes of a Ctrl-C that a library took for a failure of its own."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 if TYPE_CHECKING:
@@ -125,4 +139,8 @@ def main() -> None:
     """Entry point of `biosig`."""
     # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command began
+        code = _fail(*STOPPED)
+    sys.exit(code)

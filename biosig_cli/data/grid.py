@@ -4,6 +4,7 @@ Each stretch between gaps is handled whole. The denoised twin goes the same way 
 that the two differ in noise alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,9 @@ from biosig_cli.signal.resample import (
     valid_segments,
 )
 
+LARGEST = 2.0**32
+"""No converter of 32 bits gives more; a larger sample counts as missing, as powers of it would not
+be a float32."""
 GRID_BYTES = 16
 """What a grid point takes at least: the signal in float64, filtered and not in float32."""
 BEAT_FINDERS = {"ecg": ecg_beats, "ppg": ppg_beats}
@@ -117,7 +121,16 @@ def origin_s(record: Record) -> float:
 
     A track whose first sample falls between two points of its own grid is moved to the nearest,
     by half a sample at most. The slowest has the longest samples, so it is not moved at all.
+
+    Raises:
+        DataError: If a rate is none.
     """
+    for name, track in record.tracks.items():
+        if not (math.isfinite(track.sampling_hz) and track.sampling_hz > 0):
+            raise DataError(
+                f"{name} has a sampling rate of {track.sampling_hz} Hz",
+                hint="the recording's header is damaged, or its recipe names a wrong rate",
+            )
     slowest = min(record.tracks.values(), key=lambda track: track.sampling_hz)
     n_samples = slowest.start_s * slowest.sampling_hz
     return (n_samples - int(n_samples + 1e-6)) / slowest.sampling_hz
@@ -164,9 +177,11 @@ class _Channel:
         """Return the stretches to use, the native index of the track's start, the grid's size."""
         grid = self.grid
         shortest = int(grid.duration_s * track.sampling_hz)
-        segments = valid_segments(np.isfinite(track.samples), shortest)
+        samples = track.samples
+        usable = (samples >= -LARGEST) & (samples <= LARGEST)  # false where one is missing
+        segments = valid_segments(usable, shortest)
         if not segments:
-            found = int(np.isfinite(track.samples).sum()) / track.sampling_hz
+            found = int(usable.sum()) / track.sampling_hz
             raise DataError(
                 f"{self.name} has no {grid.duration_s:g} s without a gap ({found:.1f} s of samples)"
             )

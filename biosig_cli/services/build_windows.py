@@ -276,6 +276,8 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
     for split, each in result.splits.items():
         if config.format == "npz" and each.n_windows:
             path = config.outdir / f"{split}_windows.npz"
+            for left in config.outdir.glob(f".{path.name}.*"):  # by a command that was killed
+                left.unlink()
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
     shows = f"{QUALITY_PAGE} and windows.png in each folder show them, {DATASET_CARD} tells of all"

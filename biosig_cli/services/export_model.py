@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from biosig_cli.core.artifacts import sha256
 from biosig_cli.data.recipe import WindowRecipe
 from biosig_cli.models.heads import pool
+from biosig_cli.models.kinds import read_model
 from biosig_cli.services.evaluate_models import Candidate
 
 SCALES = {
@@ -71,7 +72,7 @@ def describe(model: Candidate) -> dict[str, Any]:
 
 def summary(model: Candidate) -> str:
     """Return in a few words what a model is."""
-    kind = model.content["model_config"]["kind"]
+    kind = read_model(model.content["model_config"], str(model.path)).called
     if model.task is None:
         return f"{kind}, pretrained encoder"
     return f"{kind}, {model.task.kind} of {model.task.label} by {model.task.level}"

@@ -10,6 +10,7 @@ from biosig_cli.core.errors import DataError
 from biosig_cli.core.progress import duration
 from biosig_cli.data.recipe import WindowRecipe
 from biosig_cli.engine.checkpoint import find_checkpoint, lineage, load_checkpoint
+from biosig_cli.models.kinds import read_model
 from biosig_cli.report.cards import UNKNOWN, bullets, facts, figure, table, write_card
 from biosig_cli.services.export_model import steps
 from biosig_cli.services.run_facts import MANIFEST
@@ -56,11 +57,11 @@ def write_model_card(
 def what_it_is(content: Mapping[str, Any], file: Path, digest: str) -> list[str]:
     """Return the title and what the model takes and gives."""
     task, spec = content.get("task"), content["spec"]
-    kind = content["model_config"]["kind"]
+    kind = read_model(content["model_config"], str(file)).called
     asked = f"{task['kind']} of {task['label']} by {task['level']}" if task else "nothing yet"
     parts = ("encoder_state_dict", "head_state_dict")
     count = {part: sum(t.numel() for t in content.get(part, {}).values()) for part in parts}
-    rows = [
+    rows: list[tuple[str, Any]] = [
         ("Family", kind),
         ("Answers", asked),
         ("Parameters", f"{count[parts[0]]:,} in the encoder, {count[parts[1]]:,} in the head"),

@@ -154,11 +154,12 @@ def n_parts(n_samples: int, sampling_hz: float) -> int:
 def _part_in_runs(marked: Verdict, shortest: int) -> Values:
     """Return the part of each row (N, T) that lies in marked runs of at least `shortest`."""
     n_rows, n_samples = marked.shape
-    framed = np.zeros((n_rows, n_samples + 2), np.int8)
+    framed = np.zeros((n_rows, n_samples + 2), np.bool_)
     framed[:, 1:-1] = marked
-    steps = np.diff(framed, axis=1)
-    rows, begins = np.nonzero(steps == 1)
-    _, ends = np.nonzero(steps == -1)
-    lengths = ends - begins
+    # As one row, which is faster; the frame keeps a run from going on in the next row.
+    framed = framed.ravel()
+    edges = np.flatnonzero(framed[1:] != framed[:-1])
+    lengths = edges[1::2] - edges[::2]
+    rows = edges[::2] // (n_samples + 2)
     counted = np.where(lengths >= shortest, lengths, 0)
     return np.asarray(np.bincount(rows, weights=counted, minlength=n_rows) / max(n_samples, 1))

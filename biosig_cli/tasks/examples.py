@@ -64,11 +64,11 @@ def find_examples(store: WindowStore, label: str, *, classes: Sequence[float] | 
         DataError: If the store has no such label, no window has a value, or a value is no class.
     """
     if label not in store.labels:
-        others = ", ".join(store.attributes)
-        of_people = f" (of people it knows {others}: to learn one, name it as a label)"
+        people = ", ".join(store.attributes)
+        of_people = f" (of people it knows {people}: to learn one, name it as a label)"
         raise DataError(
             f"{store.path} has no label {label!r}; it has {', '.join(store.labels) or 'none'}"
-            + (of_people if others else ""),
+            + (of_people if people else ""),
             hint="name one that is there (--label NAME), or build the windows again with this "
             "one under `labels` of a dataset.yaml beside the recordings, or under "
             "`dataset.labels` of a recipe",

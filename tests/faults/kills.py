@@ -110,6 +110,7 @@ COMMANDS = {
         "evaluate --checkpoint BASE/finetuned --data-dir BASE/labelled --output-dir OUT "
         "--device cpu --set n_resamples=50"
     ),
+    "export": _command("export --checkpoint BASE/encoder BASE/source --format hf --output OUT"),
     "embed": _command("embed BASE/source --checkpoint BASE/encoder --output OUT/emb.parquet"),
 }  # fmt: skip
 SHORT = ("prepare-splits", "build-windows", "pretrain", "inflate", "finetune")
@@ -225,7 +226,7 @@ def _content(path: Path) -> Any:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name].tobytes() for name in arrays.files}
-    if path.suffix == ".html":
+    if path.suffix in (".html", ".md"):  # say paths and moments
         return "page"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

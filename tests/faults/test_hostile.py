@@ -350,3 +350,15 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         torch.save(content, tmp_path / "a.pt")
         with pytest.raises(CheckpointError):
             load_checkpoint(tmp_path / "a.pt")
+
+
+def test_no_template_of_a_page_lets_text_through_as_code() -> None:
+    templates = sorted((PACKAGE / "report").rglob("*.html"))
+    assert templates
+    for path in templates:
+        text = path.read_text("utf-8").replace(" ", "")
+        assert "|safe" not in text, path
+        assert "autoescapefalse" not in text, path
+    made = [call for _, call in calls() if ast.unparse(call.func) == "Environment"]
+    asked = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in made]
+    assert [each["autoescape"] for each in asked if "loader" in each] == ["True"]

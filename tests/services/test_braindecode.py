@@ -45,6 +45,7 @@ def test_it_is_trained_on_labels_and_scored_beside_the_baselines(tmp_path, store
     code, told = fine_tune(capsys, store, folder, *scratch)
     assert code == 0
     assert "braindecode:Net" in told
+    assert "- **Family**: braindecode:Net" in (folder / "MODEL_CARD.md").read_text("utf-8")
     encoder = load_encoder(folder)
     assert isinstance(encoder, BraindecodeEncoder)
     assert encoder.spec.names == montage_spec(NAMES).names

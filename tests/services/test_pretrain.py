@@ -48,6 +48,7 @@ def test_run_folder_holds_what_was_promised(finished: PretrainResult) -> None:
         "metrics.jsonl",
         "history.png",
         "manifest.json",
+        "MODEL_CARD.md",
     }
     history = json.loads((finished.folder / "training_history.json").read_text("utf-8"))
     parts = ("loss", "msm", "stft")

@@ -170,7 +170,7 @@ def file_fingerprint(*paths: Path) -> str:
 def _size(path: Path) -> str:
     try:
         return str(path.stat().st_size)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name that can be none
         return "missing"
 
 

@@ -125,7 +125,7 @@ def _described(path: Path, about: Mapping[str, Any]) -> tuple[list[str], float]:
             f"{path.name} has no description with Columns",
             hint="BIDS wants a .json of the same name, with SamplingFrequency and Columns",
         )
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not rate > 0:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9:
         raise DataError(f"the .json of {path.name} states a SamplingFrequency of {rate!r}")
     return [str(column) for column in columns], float(rate)
 
