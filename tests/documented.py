@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from biosig_cli.cli import app
+from biosig_cli.cli import ANYWHERE, app
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
@@ -46,12 +46,12 @@ def wrong_in(line):
     command = typer.main.get_command(app)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
-    if words and hasattr(command, "commands") and words[0] != "COMMAND":
+    if hasattr(command, "commands") and words and words[0][0] != "-" and words[0] != "COMMAND":
         # `runs FOLDER` is `runs list FOLDER`.
         if "list" not in command.commands:
             return f"no command {words[0]}"
         command = command.commands["list"]
-    flags = {name for parameter in command.params for name in parameter.opts}
+    flags = {name for parameter in command.params for name in parameter.opts} | {*ANYWHERE}
     used = {word.partition("=")[0] for word in words if re.match("--[a-z]", word)}
     unknown = sorted(used - flags)
     return f"no flag {', '.join(unknown)}" if unknown and words[0] != "COMMAND" else ""

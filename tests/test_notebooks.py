@@ -16,6 +16,7 @@ TINY = {
     "quickstart": """
 EPOCHS = 1
 LABEL = "made_up"
+TASK = "--level record --monitor loss"  # one person validates: of one class
 MORE = "--max-windows 32 --device cpu"
 """,
     "autoencoder_t4": """

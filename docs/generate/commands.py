@@ -20,6 +20,7 @@ def commands_page() -> str:
         "`BIOSIG_*` variables, that over the default.",
         "",
     ]
+    parts += ["## Of every command", "", *_flags(root)]
     for name, command in root.commands.items():
         parts += _command(f"biosig {name}", command, level=2)
     return "\n".join(parts)
@@ -27,17 +28,22 @@ def commands_page() -> str:
 
 def _command(title: str, command: Any, level: int) -> list[str]:
     parts = [f"{'#' * level} {title}", "", _said(command.help or ""), ""]
-    arguments = [each for each in command.params if each.param_type_name == "argument"]
-    options = [each for each in command.params if each.param_type_name == "option"]
-    shown = [each for each in options if "--help" not in each.opts and not each.hidden]
-    if arguments or shown:
-        parts += ["| flag | takes | what it is |", "|---|---|---|"]
-        context = command.context_class(command)
-        parts += [_row(each, context) for each in (*arguments, *shown)]
-        parts.append("")
+    parts += _flags(command)
     for name, inner in getattr(command, "commands", {}).items():
         parts += _command(f"{title} {name}", inner, level=level + 1)
     return parts
+
+
+def _flags(command: Any) -> list[str]:
+    """Return the table of what a command takes; nothing where it takes nothing."""
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option"]
+    shown = [each for each in options if "--help" not in each.opts and not each.hidden]
+    if not arguments and not shown:
+        return []
+    context = command.context_class(command)
+    rows = [_row(each, context) for each in (*arguments, *shown)]
+    return ["| flag | takes | what it is |", "|---|---|---|", *rows, ""]
 
 
 def _row(parameter: Any, context: Any) -> str:
