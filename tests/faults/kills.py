@@ -58,7 +58,7 @@ PHASES = {
 }
 TIMINGS = re.compile(
     r".*(made_at|started_at|_s|_per_s|duration.*|memory.*|wait_share|took|output.*|folder|source"
-    r"|checkpoint|outdir|how_to_resume|sha256|path|parent|lineage|digest)"
+    r"|checkpoint|outdir|how_to_resume|sha256|path|init_from|parent|lineage|digest)"
 )
 """Keys whose values may differ: moments, speeds, and where the output folder is."""
 
@@ -120,7 +120,7 @@ def prepare(base: Path) -> None:
     """Make the inputs of all commands, by the commands."""
     for number in range(6):
         write_case(base / "source", f"{number}", duration_s=30.0, rate_bpm=60.0 + 7 * number)
-    (base / "phases.yaml").write_text(yaml.safe_dump(PHASES))
+    (base / "phases.yaml").write_text(yaml.safe_dump(PHASES, sort_keys=False))
     write_labelled(base / "labelled")
     for name, out in {
         "prepare-splits": base,

@@ -438,3 +438,12 @@ def test_a_checkpoint_of_a_model_beyond_the_memory_is_refused(
     monkeypatch.setattr(TtmConfig, "build", claim)
     with pytest.raises(CheckpointError, match="larger than the memory"):
         targets.read_checkpoint(tmp_path)
+
+
+def test_an_eeg_file_without_a_rate_is_refused(tmp_path: Path) -> None:
+    targets.edf(tmp_path, None)
+    whole = bytearray((tmp_path / "r.edf").read_bytes())
+    whole[244:252] = b"inf     "  # seconds of a data record
+    (tmp_path / "r.edf").write_bytes(whole)
+    with pytest.raises(DataError, match=r"r.edf (states a sampling rate of 0|can't be read)"):
+        targets.read_eeg(tmp_path)
