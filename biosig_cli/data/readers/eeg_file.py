@@ -94,6 +94,8 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             f"{path.name} can't be read: {str(error).strip() or type(error).__name__}",
             hint="copy or download it again",
         ) from None
+    if not 0 < float(raw.info["sfreq"]) < math.inf:
+        raise DataError(f"{path.name} states a sampling rate of {raw.info['sfreq']} Hz")
     outside = [
         each for each in raw.filenames if each and Path(each).resolve().parent not in _homes(path)
     ]
