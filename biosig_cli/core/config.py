@@ -133,6 +133,9 @@ def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
 
     A recipe serves several commands: a key that is a command's name holds that command's
     settings, and the shared parts go to the commands that read recordings.
+
+    Raises:
+        ConfigError: If what stands under the command's name are no settings.
     """
     # A recipe describes windows; what trains on some lists their stores under that name.
     is_recipe = any(
@@ -140,7 +143,12 @@ def section(data: dict[str, Any], cls: type[Config]) -> dict[str, Any]:
     )
     foreign = set(COMMANDS) | (set(SHARED) - set(cls.recipe_parts) if is_recipe else set())
     own = {key: value for key, value in data.items() if key not in foreign}
-    return own | (data.get(command_of(cls)) or {})
+    of_command = data.get(command_of(cls)) or {}
+    if not isinstance(of_command, Mapping):
+        raise ConfigError(
+            f"{command_of(cls)}: expected the command's settings, found {_short(of_command)}"
+        )
+    return own | dict(of_command)
 
 
 def part_of(file: str | None, *keys: str) -> dict[str, Any]:

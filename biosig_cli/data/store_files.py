@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from biosig_cli.core.errors import DataError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.data.channels import kind_of
 from biosig_cli.data.unpack import map_npy, open_parquet, read_parquet
-from biosig_cli.signal.spec import Channel, SignalSpec
+from biosig_cli.signal.spec import SignalSpec
 
 NUMBERS = ("data", "target", "center", "scale", "positions", "start_s")
 """Arrays that are read as numbers."""
@@ -68,8 +68,11 @@ def npz_spec(
         }
         for name, kind, unit, place in zip(names, kinds, units, positions, strict=True)
     ]
-    channels = tuple(Channel.parse(each) for each in described)
-    return SignalSpec(channels=channels, sampling_hz=sampling_hz, n_samples=shape[2])
+    facts = {"channels": described, "sampling_hz": sampling_hz, "n_samples": shape[2]}
+    try:
+        return SignalSpec.parse(facts)
+    except ConfigError as error:
+        raise DataError(f"{file} does not say what its windows are: {error}") from None
 
 
 def _shapes(n_windows: int, n_channels: int) -> dict[str, tuple[int, ...]]:

@@ -31,6 +31,8 @@ ARRAY_ERRORS = (
 PARQUET_ERRORS = (OSError, pa.ArrowException, ValueError, LookupError, MemoryError)
 """What Arrow raises on files that make no sense."""
 GZIP_ERRORS = (OSError, EOFError, zlib.error)
+LAST_LETTER = 0x10FFFF
+"""The last number of Unicode."""
 READ_BYTES = 1 << 20
 CELL_BYTES = 4
 """What a cell of a table takes at least, about."""
@@ -56,10 +58,19 @@ def read_npz(path: Path, only: Collection[str] | None = None) -> dict[str, NDArr
                 with archive.open(member) as file:
                     _check_npy(file, member.file_size)
                 with archive.open(member) as file:
-                    arrays[name] = npy.read_array(file, allow_pickle=False)
+                    arrays[name] = _text_checked(npy.read_array(file, allow_pickle=False))
             return arrays
     except ARRAY_ERRORS as error:
         raise _damaged(path, error) from None
+
+
+def _text_checked(array: NDArray[Any]) -> NDArray[Any]:
+    """Refuse text of numbers that are no letters: what becomes of it is up to chance."""
+    if array.dtype.kind == "U" and array.size and array.itemsize:
+        codes = np.ascontiguousarray(array).reshape(-1).view(array.dtype.byteorder + "u4")
+        if codes.max() > LAST_LETTER:
+            raise ValueError("it holds text that is none")
+    return array
 
 
 def map_npy(path: Path) -> NDArray[Any]:

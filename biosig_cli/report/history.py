@@ -21,6 +21,14 @@ TRIVIAL = {
     "contrastive_even": "all windows alike",
     "retrieval_chance": "by chance",
     "retrieval_new_chance": "by chance",
+    "retrieval_state_chance": "by chance",
+    "movie_isc_none": "no correlation",
+    "spectrum_mean": "mean spectrum of training",
+    "cross_entropy_frequent": "frequencies of codes",
+    "cross_entropy_chance": "every code alike",
+    "accuracy_placed": "by electrode and time",
+    "accuracy_frequent": "most frequent code",
+    "accuracy_chance": "by chance",
 }
 """Answers that need no model, drawn as lines beside those of the model."""
 OF_FIGURE = {
@@ -31,6 +39,11 @@ OF_FIGURE = {
     "rhythm": ("rhythm_even", "rhythm_floor"),
     "retrieval": ("retrieval_chance",),
     "retrieval_new": ("retrieval_new_chance",),
+    "retrieval_state": ("retrieval_state_chance",),
+    "movie_isc": ("movie_isc_none",),
+    "spectrum": ("spectrum_mean",),
+    "cross_entropy": ("cross_entropy_frequent", "cross_entropy_chance"),
+    "accuracy": ("accuracy_placed", "accuracy_frequent", "accuracy_chance"),
 }
 N_COLUMNS = 4
 

@@ -362,3 +362,42 @@ def test_no_template_of_a_page_lets_text_through_as_code() -> None:
     made = [call for _, call in calls() if ast.unparse(call.func) == "Environment"]
     asked = [{word.arg: ast.unparse(word.value) for word in call.keywords} for call in made]
     assert [each["autoescape"] for each in asked if "loader" in each] == ["True"]
+
+
+def test_a_segment_that_names_itself_has_an_end(tmp_path: Path) -> None:
+    targets.segmented(tmp_path, None)
+    (tmp_path / "whole.hea").write_text("whole/2 2 125 1500\na 750\nloop 750\n")
+    (tmp_path / "loop.hea").write_text("loop/1 2 125 750\nloop 750\n")
+    with pytest.raises(DataError, match="has segments of its own"):
+        targets.read_two(tmp_path)
+
+
+def test_one_bad_header_does_not_keep_the_others_from_being_read(tmp_path: Path) -> None:
+    write_wfdb(tmp_path, "good", {"PLETH": ppg(125.0, 9.0)})
+    for name, lines in {"out": "../a 9", "minus": "a -9", "none": "a"}.items():
+        (tmp_path / f"{name}.hea").write_text(f"{name}/1 1 125 9\n{lines}\n")
+    source = open_source(str(tmp_path))
+    assert source.ids() == ["good", "minus", "none", "out"]
+    assert source.read("good", targets.recipe_of("PLETH").channels).tracks["PLETH"].sampling_hz
+    with pytest.raises(DataError, match="names no segment"):
+        source.read("out", targets.recipe_of("PLETH").channels)
+
+
+def test_settings_of_another_type_are_said(tmp_path: Path) -> None:
+    from biosig_cli.core.config import load_config
+    from biosig_cli.services.prepare_splits import PrepareSplitsConfig
+
+    (tmp_path / "a.yaml").write_text("prepare_splits: mode\n")
+    with pytest.raises(ConfigError, match="expected the command's settings, found 'mode'"):
+        load_config(PrepareSplitsConfig, file=str(tmp_path / "a.yaml"))
+
+
+def test_windows_whose_channels_have_no_names_of_their_own_are_refused(tmp_path: Path) -> None:
+    facts = {"data": np.zeros((3, 2, 50), "f4"), "sampling_hz": np.array(125.0)}
+    np.savez(tmp_path / "a.npz", channels=np.array(["", ""]), **facts)
+    with pytest.raises(DataError, match="names must be unique"):
+        open_npz(tmp_path / "a.npz")
+    odd = np.frombuffer(struct.pack("<4I", 0x20202020, 1, 2, 3), "<U2")
+    np.savez(tmp_path / "a.npz", channels=odd, **facts)
+    with pytest.raises(DataError, match="it holds text that is none"):
+        open_npz(tmp_path / "a.npz")

@@ -2,11 +2,13 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from matplotlib.figure import Figure
 
-from biosig_cli.report.history import draw_history
+from biosig_cli.objectives.kinds import ObjectivesConfig
+from biosig_cli.report.history import OF_FIGURE, TRIVIAL, draw_history
 
 
 def test_history_is_drawn_with_its_trivial_answers(tmp_path: Path) -> None:
@@ -52,3 +54,14 @@ def test_what_is_known_of_some_epochs_is_joined_and_negative_figures_are_seen(
     assert by_title["uniformity"].get_ylim()[0] < -1.4
     assert by_title["retrieval"].get_ylim()[0] == 0
     assert [text.get_text() for text in by_title["retrieval"].texts] == ["by chance"]
+
+
+@pytest.mark.parametrize("name", ObjectivesConfig.model_fields)
+def test_the_trivial_answers_of_every_question_are_lines_beside_it(name: str) -> None:
+    (question,) = (
+        each
+        for each in get_args(ObjectivesConfig.model_fields[name].annotation)
+        if each is not type(None)
+    )
+    assert set(question.trivial) <= set(OF_FIGURE[question.judged])
+    assert set(question.trivial) <= set(TRIVIAL)

@@ -33,8 +33,8 @@ class CsvFolder(RecordFolder):
         kind = {".parquet": "Parquet", ".npz": "npz"}.get(Path(dataset.files).suffix, "CSV")
         self.kind = f"{kind} files"
         self.licence = dataset.licence
-        tables = {path for pattern in dataset.tables for path in folder.glob(pattern)}
-        paths = {path for path in folder.glob(dataset.files) if not path.is_dir()} - tables
+        tables = {path for pattern in dataset.tables for path in _like(folder, pattern)}
+        paths = {path for path in _like(folder, dataset.files) if not path.is_dir()} - tables
         self._files = records_by_id(folder, sorted(paths))
         self._finder = SubjectFinder(folder, dataset, each="file")
         self.subject_origin = self._finder.origin
@@ -79,6 +79,21 @@ class CsvFolder(RecordFolder):
     def _path(self, record_id: str) -> Path:
         ending = Path(self.dataset.files).suffix
         return self._files.get(record_id, self.folder / f"{record_id}{ending}")
+
+
+def _like(folder: Path, pattern: str) -> list[Path]:
+    """Return the files in a folder whose names fit a pattern.
+
+    Raises:
+        DataError: If it can be the pattern of no name.
+    """
+    if Path(pattern).is_absolute():
+        return []  # a table elsewhere; no file of this folder
+    try:
+        return list(folder.glob(pattern))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"{pattern[:80]!r} is no pattern of files: {why}") from None
 
 
 def _by_stamps(

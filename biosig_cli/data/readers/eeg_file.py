@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_cli.core.bounds import assert_room
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.record import Event, Track
 from biosig_cli.signal.electrodes import channel_of, require_mne
@@ -140,6 +141,7 @@ def read_tracks(
         DataError: If samples can't be read.
     """
     names = list(names)
+    assert_room(4 * len(names) * raw.n_times, f"{raw.n_times} samples of {path.name}")
     samples = np.empty((len(names), raw.n_times), np.float32)
     n_rows = max(1, READ_SAMPLES // max(1, len(names)))
     sampling_hz = float(raw.info["sfreq"])

@@ -121,6 +121,8 @@ class _ArraySheet:
 
     def stamps_s(self, column: str | int, unit: str) -> NDArray[np.float64]:
         stamps = self._column(column)
+        if stamps.ndim != 1 or not len(stamps):
+            raise DataError(f"{self._path.name}: the time stamps have shape {stamps.shape}")
         try:
             if unit == "datetime":
                 # A missing stamp becomes NaN, which no later check lets pass.

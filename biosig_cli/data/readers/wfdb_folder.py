@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from biosig_cli.core.bounds import assert_room, inside
 from biosig_cli.core.errors import DataError
 from biosig_cli.data.channels import ChannelConfig
 from biosig_cli.data.dataset import DatasetConfig, SubjectFinder
@@ -139,8 +140,9 @@ def record_files(path: Path) -> list[Path]:
     names = list(dict.fromkeys(line.split()[0] for line in lines))
     if head.n_segments is None:
         return [path, *(path.parent / name for name in names)]
-    inner = [path.parent / f"{name}.hea" for name in names if name != GAP]
-    return [path, *(file for each in inner for file in record_files(each))]
+    # A segment has no segments of its own; one that names itself would have no end.
+    plain = [each for each in _segments(path) if not _segments(each)]
+    return [path, *(file for each in plain for file in record_files(each))]
 
 
 def signal_names(path: Path) -> list[str]:
@@ -148,12 +150,14 @@ def signal_names(path: Path) -> list[str]:
     if read_head(path).n_segments is None:
         return [_name_and_unit(name, "")[0] for name in _header(path).sig_name or []]
     names: dict[str, None] = {}
-    for segment in _segments(path):
-        inside = signal_names(segment)
-        twice = [name for name in inside if inside.count(name) > 1]
+    for segment in (each for each, _ in _segment_lines(path) if each is not None):
+        if read_head(segment).n_segments is not None:
+            raise DataError(f"{segment.name}, a segment of {path.name}, has segments of its own")
+        there = signal_names(segment)
+        twice = [name for name in there if there.count(name) > 1]
         if twice:
             raise DataError(f"{segment.name} has two signals called {twice[0]}")
-        names |= dict.fromkeys(inside)
+        names |= dict.fromkeys(there)
     return list(names)
 
 
@@ -189,6 +193,7 @@ def _join(
     if any((each.sampling_hz, each.unit) != (first.sampling_hz, first.unit) for _, each in parts):
         raise DataError(f"{path.name}: {name} changes its rate or its unit between segments")
     per_frame = max(1, round(first.sampling_hz / frame_hz))
+    assert_room(4 * n_frames * per_frame, f"{n_frames} frames of {name} in {path.name}")
     samples = np.full(n_frames * per_frame, np.nan, np.float32)
     for frame, track in parts:
         start = frame * per_frame
@@ -260,9 +265,17 @@ def _segments(path: Path) -> list[Path]:
     """Return the headers of the segments of a record, none for a record without."""
     try:
         is_plain = read_head(path).n_segments is None
-    except DataError:
+        lines = [] if is_plain else _segment_lines(path)
+    except DataError:  # said when the record is read
         return []
-    return [] if is_plain else [each for each, _ in _segment_lines(path) if each is not None]
+    return [each for each, _ in lines if each is not None]
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 0:
+        raise ValueError
+    return count
 
 
 def _segment_lines(path: Path) -> list[tuple[Path | None, int]]:
@@ -271,9 +284,9 @@ def _segment_lines(path: Path) -> list[tuple[Path | None, int]]:
     for line in _technical_lines(path)[1:]:
         try:
             name, length = line.split()[:2]
-            header = None if name == GAP else path.with_name(f"{name}.hea")
-            lines.append((header, int(length)))
-        except ValueError:
+            header = None if name == GAP else inside(path.parent, f"{name}.hea")
+            lines.append((header, _count(length)))
+        except (ValueError, DataError):
             raise DataError(f"{path.name}: {line[:60]!r} names no segment") from None
     return lines
 
@@ -288,6 +301,7 @@ def _technical_lines(path: Path, limit: int | None = None) -> list[str]:
                     lines.append(line.strip())
                 if limit is not None and len(lines) >= limit:
                     break
-    except OSError as error:
-        raise DataError(f"{path.name} can't be read: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that can be none
+        why = error.strerror if isinstance(error, OSError) else None
+        raise DataError(f"{path.name} can't be read: {why or error}") from None
     return lines
