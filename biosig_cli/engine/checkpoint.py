@@ -109,8 +109,8 @@ def _check_sums(file: Path) -> None:
 def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None:
     """Return the newest whole checkpoint of a run, None if it has none yet.
 
-    One that is found in another file than `last_model.pt` is put there, so that the run goes on
-    as if nothing had happened.
+    One that is found in another file than `last_model.pt` is put there, and the best epoch where
+    another file holds it, so that the run goes on as if nothing had happened.
 
     Raises:
         CheckpointError: If there are checkpoints, and all are damaged.
@@ -126,7 +126,8 @@ def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None
             continue
         # It is written after all others: where it is whole, it is the newest.
         if file.name == LAST:
-            return content
+            newest = content
+            break
         if newest is None or content["position"]["step"] > newest["position"]["step"]:
             newest = content
     if files and newest is None:
@@ -134,9 +135,32 @@ def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None
             f"all {len(files)} checkpoints in {folder} are damaged",
             hint="start again in another --output-dir",
         )
-    if newest is not None:
+    if newest is not None and file.name != LAST:
         save_checkpoint(folder / LAST, newest)
+    if newest is not None:
+        _restore_best(folder, newest["position"]["best_epoch"])
     return newest
+
+
+def _restore_best(folder: Path, epoch: int) -> None:
+    """Write the checkpoint of the best epoch again, where it is damaged and another file has it."""
+    if not epoch or _whole(folder / BEST):
+        return
+    for name in (LAST, PREVIOUS, f"checkpoint_epoch_{epoch}.pt"):
+        content = _whole(folder / name)
+        if content and (content["position"]["epoch"], content["position"]["n_batches"]) == (
+            epoch,
+            0,
+        ):
+            save_checkpoint(folder / BEST, content)
+            return
+
+
+def _whole(file: Path) -> dict[str, Any] | None:
+    try:
+        return load_checkpoint(file)
+    except CheckpointError:
+        return None
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -110,6 +110,9 @@ def test_damaged_last_checkpoint_is_skipped_with_a_warning(
     assert "resumed after epoch 1" in said
     assert resumed.train.history == straight.train.history
     torch.testing.assert_close(weights(straight.folder), expected, atol=0, rtol=0)
+    # The best epoch was the first one, which another file holds.
+    best = load_checkpoint(straight.folder / "best_model.pt")
+    assert best["position"]["epoch"] == best["position"]["best_epoch"] == 1
 
 
 def test_other_settings_are_refused_unless_the_user_insists(
