@@ -189,8 +189,13 @@ def test_a_machine_without_memory_is_not_a_damaged_file(tmp_path, monkeypatch):
         raise MemoryError
 
     write_edf(tmp_path / "s1_a.edf", signals("Cz"), HZ)
+    with monkeypatch.context() as patch:
+        patch.setattr(mne.io.BaseRaw, "get_data", short_of_memory)
+        with pytest.raises(MemoryError):
+            read(tmp_path, "Cz")
+    # Before a sample is read, it is the header that asks for too much.
     monkeypatch.setattr(mne.io, "read_raw_edf", short_of_memory)
-    with pytest.raises(MemoryError):
+    with pytest.raises(DataError, match="header of s1_a.edf claims more than the memory holds"):
         read(tmp_path, "Cz")
 
 
