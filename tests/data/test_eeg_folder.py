@@ -195,7 +195,7 @@ def test_a_machine_without_memory_is_not_a_damaged_file(tmp_path, monkeypatch):
             read(tmp_path, "Cz")
     # Before a sample is read, it is the header that asks for too much.
     monkeypatch.setattr(mne.io, "read_raw_edf", short_of_memory)
-    with pytest.raises(DataError, match="header of s1_a.edf claims more than the memory holds"):
+    with pytest.raises(DataError, match=r"header of s1_a\.edf claims more than the memory holds"):
         read(tmp_path, "Cz")
 
 
