@@ -137,8 +137,8 @@ def compare(records: Mapping[str, Record], recipe: WindowRecipe, python: Path | 
     for how, spent_s in found["seconds"].items():
         print(
             f"  neurokit2 {found['version']} {how:<11} {spent_s:6.2f} s  "
-            f"ours is {spent_s / ours_s:.1f} x as fast, and keeps {n_windows} windows, not "
-            f"{found['kept'][how]}"
+            f"ours is {spent_s / ours_s:.1f} x as fast; it keeps {found['kept'][how]} windows, "
+            f"we {n_windows}"
         )
 
 
