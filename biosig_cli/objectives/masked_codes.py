@@ -15,13 +15,12 @@ from biosig_cli.data.batch import Batch
 from biosig_cli.data.loader import spread
 from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.contract import Losses
-from biosig_cli.models.adapters import places_of
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.eeg import EegEncoder, need_eeg
 from biosig_cli.models.pretrained import Trained, Weights
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.objectives.base import Objective, ObjectiveConfig
-from biosig_cli.objectives.montage_masks import draw_mask
+from biosig_cli.objectives.montage_masks import hide_share
 from biosig_cli.objectives.tokenizer import CodebookConfig, Quantizer
 from biosig_cli.signal.spec import SignalSpec
 
@@ -155,7 +154,7 @@ class MaskedCodes(Objective):
         assert isinstance(encoder, EegEncoder)
         spec = batch.spec or encoder.spec
         codes = self.codes(batch.signal, spec)
-        hidden = self.draw(encoder, batch.key, spec)
+        hidden = hide_share(encoder, batch.key, spec, ratio=self.config.mask_ratio)
         total, accuracy = self._ask(encoder, batch.signal, codes, hidden, spec)
         if self.config.symmetric:
             other, other_accuracy = self._ask(encoder, batch.signal, codes, ~hidden, spec)
@@ -168,15 +167,6 @@ class MaskedCodes(Objective):
         if not self.training:
             parts |= self._trivial(codes, asked, spec)
         return Losses(total, parts)
-
-    def draw(self, encoder: EegEncoder, keys: Tensor, spec: SignalSpec) -> Tensor:
-        """Return which patches are hidden, (B, C, P) bool."""
-        places = torch.from_numpy(places_of(encoder.montage(spec))).float().to(keys.device)
-        n_positions = spec.n_samples // encoder.patch_length
-        n_hidden = round(len(places) * n_positions * self.config.mask_ratio)
-        return draw_mask(
-            keys, places, n_positions, kind="random", n_hidden=n_hidden, radius=0.0, span=1
-        )
 
     def _ask(
         self, encoder: EegEncoder, signal: Tensor, codes: Tensor, hidden: Tensor, spec: SignalSpec

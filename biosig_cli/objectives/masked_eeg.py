@@ -17,7 +17,7 @@ from biosig_cli.models.base import Encoder
 from biosig_cli.models.eeg import EegEncoder, need_eeg
 from biosig_cli.objectives.base import Objective, ObjectiveConfig
 from biosig_cli.objectives.distances import SMOOTH
-from biosig_cli.objectives.montage_masks import MontageMask, draw_mask
+from biosig_cli.objectives.montage_masks import MontageMask, hide_share
 from biosig_cli.objectives.neighbours import covariance_answer, covariance_of, spline_answer
 from biosig_cli.signal.spec import SignalSpec
 
@@ -117,15 +117,12 @@ class MaskedEeg(Objective):
 
     def draw(self, encoder: Encoder, keys: Tensor, spec: SignalSpec) -> Tensor:
         """Return which patches are hidden, (B, C, P) bool."""
-        places = torch.from_numpy(places_of(encoder.montage(spec))).float().to(keys.device)
-        n_positions = spec.n_samples // encoder.patch_length
-        n_hidden = round(len(places) * n_positions * self.config.mask_ratio)
-        return draw_mask(
+        return hide_share(
+            encoder,
             keys,
-            places,
-            n_positions,
+            spec,
+            ratio=self.config.mask_ratio,
             kind=self.config.mask_type,
-            n_hidden=n_hidden,
             radius=self.config.radius,
             span=self.config.span,
         )

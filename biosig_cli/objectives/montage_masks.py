@@ -6,10 +6,32 @@ import torch
 from torch import Tensor
 
 from biosig_cli.engine.draws import fork, uniform
+from biosig_cli.models.adapters import places_of
+from biosig_cli.models.base import Encoder
+from biosig_cli.signal.spec import SignalSpec
 
 MontageMask = Literal["random", "time", "block"]
 N_BLOCKS = 64
 """Blocks that are drawn; they cover any ratio that leaves something visible."""
+
+
+def hide_share(
+    encoder: Encoder,
+    keys: Tensor,
+    spec: SignalSpec,
+    *,
+    ratio: float,
+    kind: MontageMask = "random",
+    radius: float = 0.0,
+    span: int = 1,
+) -> Tensor:
+    """Hide a share of the patches of every window of `spec`, (B, C, P) bool; see `draw_mask`."""
+    places = torch.from_numpy(places_of(encoder.montage(spec))).float().to(keys.device)
+    n_positions = spec.n_samples // encoder.patch_length
+    n_hidden = round(len(places) * n_positions * ratio)
+    return draw_mask(
+        keys, places, n_positions, kind=kind, n_hidden=n_hidden, radius=radius, span=span
+    )
 
 
 def draw_mask(

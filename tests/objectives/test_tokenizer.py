@@ -15,6 +15,7 @@ from biosig_cli.models.pretrained import Trained
 from biosig_cli.models.ttm import TtmConfig
 from biosig_cli.objectives.base import Pretraining
 from biosig_cli.objectives.masked_codes import MaskedCodesConfig
+from biosig_cli.objectives.montage_masks import hide_share
 from biosig_cli.objectives.tokenizer import CodebookConfig, TokenizerConfig, spectrum_of
 from tests.montages import montage_spec
 from tests.stores import spec_of
@@ -179,7 +180,7 @@ def test_both_halves_are_asked_in_turn_and_nothing_hidden_is_seen(weights, store
     pretraining = ask_for_codes(weights, store)
     asked, encoder = pretraining.objectives["masked_codes"], pretraining.encoder.eval()
     batch = store.batch(np.arange(16))
-    hidden = asked.draw(encoder, batch.key, store.spec)
+    hidden = hide_share(encoder, batch.key, store.spec, ratio=0.5)
     assert hidden.flatten(1).sum(dim=1).eq(8).all()
     codes = asked.codes(batch.signal, store.spec)
     both = []
