@@ -51,16 +51,15 @@ class Cluster:
             if self.workers:
                 client.wait_for_workers(len(self.workers), timeout=START_S)
 
-    def wait_until_at_work(self, worker):
-        """Wait until a worker has been given work."""
+    def wait_until_at_work(self):
+        """Return the first worker that is given work."""
         end_s = time.monotonic() + START_S
         with self.client() as client:
             known = client.scheduler_info(n_workers=-1)["workers"]
-            number = str(self.workers.index(worker))
-            address = next(at for at, facts in known.items() if str(facts["name"]) == number)
-            while not client.processing()[address]:
+            while not (busy := [at for at, tasks in client.processing().items() if tasks]):
                 assert time.monotonic() < end_s
                 time.sleep(0.02)
+        return self.workers[int(known[busy[0]]["name"])]
 
     def kill(self, process):
         """End a process without a word, even one that is stopped."""

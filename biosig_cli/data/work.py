@@ -108,6 +108,9 @@ def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Fut
             initargs=(maker,),
         )
         try:
+            # All are started first: one that the pool starts with its last task may die unseen.
+            for _ in range(n_workers):
+                pool.submit(os.getpid)
             yield lambda task: pool.submit(_make, task)
         except BrokenProcessPool:
             raise DataError(

@@ -138,20 +138,24 @@ def newest_checkpoint(folder: Path, reporter: Reporter) -> dict[str, Any] | None
     if newest is not None and file.name != LAST:
         save_checkpoint(folder / LAST, newest)
     if newest is not None:
-        _restore_best(folder, newest["position"]["best_epoch"])
+        _restore_best(folder, _position(newest).get("best_epoch"))
     return newest
 
 
-def _restore_best(folder: Path, epoch: int) -> None:
+def _position(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return where a run was; nothing where a damaged file does not say."""
+    position = content.get("position")
+    return position if isinstance(position, Mapping) else {}
+
+
+def _restore_best(folder: Path, epoch: int | None) -> None:
     """Write the checkpoint of the best epoch again, where it is damaged and another file has it."""
     if not epoch or _whole(folder / BEST):
         return
     for name in (LAST, PREVIOUS, f"checkpoint_epoch_{epoch}.pt"):
         content = _whole(folder / name)
-        if content and (content["position"]["epoch"], content["position"]["n_batches"]) == (
-            epoch,
-            0,
-        ):
+        at = _position(content or {})
+        if content and (at.get("epoch"), at.get("n_batches")) == (epoch, 0):
             save_checkpoint(folder / BEST, content)
             return
 
