@@ -8,7 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
@@ -100,6 +100,7 @@ def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Fut
         yield partial(_at_once, maker)
         return
     with _one_thread_each():
+        before = set(active_children())
         pool = ProcessPoolExecutor(
             n_workers,
             # Started afresh: a copy of a process with threads may inherit a lock for ever.
@@ -113,6 +114,10 @@ def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Fut
                 pool.submit(os.getpid)
             yield lambda task: pool.submit(_make, task)
         except BrokenProcessPool:
+            # One that was being started as another died is not ended by the pool, which waits
+            # for it.
+            for process in set(active_children()) - before:
+                process.kill()
             raise DataError(
                 "a process that reads recordings died, most likely for lack of memory",
                 hint="run the command again with fewer --workers; finished cases are kept",

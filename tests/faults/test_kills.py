@@ -127,6 +127,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.slow  # killed as they start, which is a race of its own
 def test_a_dead_worker_is_said_and_the_command_finishes_later(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = kills.start("build-windows, 2 workers", base, out)

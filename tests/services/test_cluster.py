@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import sys
 import threading
@@ -145,7 +146,8 @@ def test_a_build_on_a_cluster_goes_on_where_it_was_stopped(prepared, local, runn
         old.unlink()  # so that there is work left, however fast the workers were
     said = Said(silent=True)
     build(prepared, "stopped", said, **on(running))
-    assert said.lines[0] == "train: 1 of 8 cases were done before"
+    # What a worker was at as the command stopped may be done, too.
+    assert re.fullmatch(r"train: [1-7] of 8 cases were done before", said.lines[0])
     assert store(prepared / "stopped") == local
 
 
