@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any, TypeVar
 
 from biosig_cli.core.errors import BiosigError, DataError
 from biosig_cli.data.parts import write_part
@@ -33,6 +34,7 @@ class Task:
     """What the source says of its file, for workers elsewhere to see that they have the same."""
 
 
+T = TypeVar("T")
 Outcome = tuple[str, str]
 """The id of a record and why it has no part, empty where it has one."""
 
@@ -111,8 +113,8 @@ def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Fut
         try:
             # All are started first: one that the pool starts with its last task may die unseen.
             for _ in range(n_workers):
-                pool.submit(os.getpid)
-            yield lambda task: pool.submit(_make, task)
+                _submit(pool, os.getpid)
+            yield lambda task: _submit(pool, _make, task)
         except BrokenProcessPool:
             # One that was being started as another died is not ended by the pool, which waits
             # for it.
@@ -124,6 +126,18 @@ def local_workers(maker: Maker, n_workers: int) -> Iterator[Callable[[Task], Fut
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., T], *given: Any) -> Future[T]:
+    """Give a pool something to do.
+
+    Raises:
+        BrokenProcessPool: If a process died, also where another one can't be started for it.
+    """
+    try:
+        return pool.submit(function, *given)
+    except OSError as error:
+        raise BrokenProcessPool(str(error)) from None
 
 
 def _at_once(maker: Maker, task: Task) -> Future[Outcome]:
