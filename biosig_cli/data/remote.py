@@ -17,6 +17,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 
 from biosig_cli.core.artifacts import atomic_path, read_json, sha256, write_json
+from biosig_cli.core.bounds import inside
 from biosig_cli.core.errors import BiosigError, ConfigError, DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.core.runtime import Environment, Machine, choose_cache
@@ -121,7 +122,7 @@ class _Copy:
         wanted = {
             name: digest
             for name, digest in _listed(manifest, f"{self.url}/{split}").items()
-            if not (here / name).is_file() or sha256(here / name) != digest
+            if not (path := inside(here, name)).is_file() or sha256(path) != digest
         }
         what = f"{self.url}/{split}".rstrip("/")
         self.reporter.say(f"{what} {'is' if is_new else 'has changed, and is'} copied to {here}")
@@ -133,8 +134,14 @@ class _Copy:
 
     def _bring_file(self, name: str, path: Path, digest: str) -> None:
         with atomic_path(path) as temporary:
-            with self._asking(name):
-                self.files.get_file(f"{self.root}/{name}", str(temporary))
+            try:
+                with self._asking(name):
+                    self.files.get_file(f"{self.root}/{name}", str(temporary))
+            except FileNotFoundError:
+                raise DataError(
+                    f"{self.url}/{name} is not there, and the manifest beside it names it",
+                    hint="copy the folder that build-windows wrote there as a whole",
+                ) from None
             if sha256(temporary) != digest:
                 raise DataError(
                     f"{self.url}/{name} is not what its manifest says: it was cut on its way, or "
@@ -190,7 +197,7 @@ def _listed(manifest: bytes, where: str) -> dict[str, str]:
     """Return the SHA-256 of each file of a store, by its name.
 
     Raises:
-        DataError: If the manifest is damaged, or names a file outside of its folder.
+        DataError: If the manifest is damaged.
     """
     try:
         facts: Mapping[str, Any] = json.loads(manifest)
@@ -202,9 +209,6 @@ def _listed(manifest: bytes, where: str) -> dict[str, str]:
             f"{where}/{MANIFEST} is not the manifest of a store: {error!r}",
             hint="give the URL of the folder that build-windows wrote",
         ) from None
-    outside = [name for name in listed if {"..", "/"} & set(PurePosixPath(name).parts)]
-    if outside:
-        raise DataError(f"{where}/{MANIFEST} names {outside[0]}, which is not in its folder")
     return listed
 
 

@@ -131,12 +131,19 @@ def test_a_file_that_is_cut_is_not_believed(there):
         local_store(URL, QUIET)
 
 
+def test_a_file_that_the_manifest_names_and_nobody_has_is_said(there):
+    (shard,) = there.glob("/bucket/windows/train/shards/*.npy")[:1]
+    there.rm(shard)
+    with pytest.raises(DataError, match=r"train/shards/.*\.npy is not there"):
+        local_store(URL, QUIET)
+
+
 def test_a_manifest_can_not_write_outside_of_its_folder(there):
     manifest = json.loads(there.cat_file("/bucket/windows/train/manifest.json"))
     for name in ("../../elsewhere.npy", "/etc/elsewhere.npy"):
         manifest["shards"][0]["file"] = name
         there.pipe_file("/bucket/windows/train/manifest.json", json.dumps(manifest).encode())
-        with pytest.raises(DataError, match="which is not in its folder"):
+        with pytest.raises(DataError, match="is no name of a file in train"):
             later()
 
 
