@@ -3,6 +3,7 @@ import pytest
 from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
 
 from biosig_cli.signal.beats import (
+    beat_similarity,
     beats_per_window,
     ecg_beats,
     ppg_beats,
@@ -97,3 +98,36 @@ def test_weak_pulses_between_strong_ones_stay():
     heights = np.where(np.arange(len(times_s)) % 2, 0.75, 1.0)
     pulse = heights @ np.exp(-(((clock_s - times_s[:, None]) / 0.1) ** 2))
     assert len(ppg_beats(pulse, SAMPLING_HZ)) == len(times_s)
+
+
+def test_beats_that_are_copies_score_one_wherever_they_fall_and_opposites_less():
+    windows = np.zeros((3, 100))
+    for window, signs in enumerate([(1, 1, 1), (1, 1, -1), (1,)]):
+        for position, sign in zip((10, 37, 80), signs, strict=False):
+            windows[window, position - 1 : position + 2] = np.array([1.0, 3.0, 1.0]) * sign
+    starts = np.array([0, 100, 200])
+    beats = np.array([10, 37, 80, 110, 137, 180, 210])
+    found = beat_similarity(
+        windows, beats, starts, sampling_hz=100.0, span_s=(0.03, 0.03), weighted=False
+    )
+    # Three pairs: +1, -1, -1. A single beat has nothing to be like.
+    np.testing.assert_allclose(found, [1.0, -1 / 3, np.nan])
+
+
+def test_one_large_artefact_lowers_the_weighted_similarity_only():
+    rng = np.random.default_rng(0)
+    window = ppg(beat_times_s(60, 10.0), 10.0)
+    window[650:750] += 10 * np.cumsum(rng.normal(size=100)) / 10
+    beats = np.round(beat_times_s(60, 10.0) * SAMPLING_HZ).astype(int)
+    scores = {
+        weighted: beat_similarity(
+            window[None],
+            beats,
+            np.array([0]),
+            sampling_hz=SAMPLING_HZ,
+            span_s=(0.25, 0.35),
+            weighted=weighted,
+        )[0]
+        for weighted in (True, False)
+    }
+    assert scores[True] < 0.5 < scores[False]
