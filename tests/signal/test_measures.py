@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+from scipy.signal import periodogram
 from waves import SAMPLING_HZ, beat_times_s, ppg
 
 from biosig_cli.signal.measures import (
@@ -88,3 +90,160 @@ def test_a_long_window_may_change_its_rate():
     assert parts[0] > 0.98
     assert pulse_concentration(tone[None], np.array([[60.0, np.nan]]), SAMPLING_HZ)[0] > 0.98
     assert pulse_concentration(tone[None], np.array([60.0]), SAMPLING_HZ)[0] < 0.7
+
+
+def _still(n_samples, at):
+    """Return a window that rises and falls between 0 and 1 all the time, but for `n_samples`."""
+    window = np.arange(1250) % 2.0
+    window[at : at + n_samples] = window[at]
+    return window
+
+
+@pytest.mark.parametrize("at", [0, 500, 1187])
+def test_a_line_is_flat_from_half_a_second_on(at):
+    # 63 equal samples are 62 steps of 8 ms, 0.496 s.
+    found = flat_fraction(np.stack([_still(63, at), _still(61, at)]), SAMPLING_HZ)
+    np.testing.assert_allclose(found, [62 / 1249, 0.0])
+
+
+def test_what_changes_by_an_eighth_of_the_usual_range_in_a_second_is_still():
+    clock_s = np.arange(1250) / SAMPLING_HZ
+    usual = np.arange(1250) % 2.0
+    slow, fast = 0.12 * clock_s, 0.13 * clock_s
+    windows = np.stack([slow, fast, 1000 * usual] + [usual] * 40)
+    assert flat_fraction(windows, SAMPLING_HZ).tolist() == [1.0] + [0.0] * 42
+
+
+def test_at_a_low_rate_two_equal_steps_are_the_least_that_is_flat():
+    window = np.array([0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    assert flat_fraction(window[None], 2.0).tolist() == [2 / 9]
+
+
+@pytest.mark.parametrize(
+    ("sampling_hz", "shortest"), [(125.0, 5), (250.0, 10), (50.0, 3), (20.0, 3)]
+)
+@pytest.mark.parametrize("rail", [1.0, -1.0])
+def test_a_rail_is_hit_for_40_ms_and_three_samples_at_least(sampling_hz, shortest, rail):
+    def hit(n_samples):
+        window = np.zeros(1000)
+        window[100] = -rail
+        window[500 : 500 + n_samples] = rail
+        return window
+
+    found = clipped_fraction(np.stack([hit(shortest), hit(shortest - 1)]), sampling_hz)
+    np.testing.assert_allclose(found, [shortest / 1000, 0.0])
+
+
+def test_what_lies_within_a_thousandth_of_the_range_of_an_extreme_is_clipped():
+    def near(step):
+        window = np.tile([4.0, 5.0, 6.0], 100)
+        window[30:42] = [5, *[6, 6 - step] * 5, 5]
+        window[130:142] = [5, *[4, 4 + step] * 5, 5]
+        return window
+
+    found = clipped_fraction(np.stack([near(0.0019), near(0.0021)]), SAMPLING_HZ)
+    np.testing.assert_allclose(found, [20 / 300, 0.0])
+
+
+def _highest_peak(window, shortest, longest):
+    """Return the highest local maximum of the mean product of samples some lag apart."""
+    centred = window - window.mean()
+    lags = range(shortest - 1, longest + 2)
+    mean = np.array([np.mean(centred[:-lag] * centred[lag:]) for lag in lags]) / centred.var()
+    peaks = [b for a, b, c in zip(mean, mean[1:], mean[2:], strict=False) if a <= b >= c]
+    return min(1.0, max([0.0, *peaks]))
+
+
+@pytest.mark.parametrize(
+    # The lags of 200 and 30 beats a minute, or half of the window where that is shorter.
+    ("n_samples", "sampling_hz", "shortest", "longest"),
+    [(1250, 125.0, 37, 250), (400, 125.0, 37, 200), (300, 30.0, 9, 60)],
+)
+def test_periodicity_is_the_highest_peak_of_the_autocorrelation(
+    n_samples, sampling_hz, shortest, longest
+):
+    rng = np.random.default_rng(0)
+    windows = 5 + rng.normal(size=(9, n_samples)).cumsum(axis=1)
+    expected = [_highest_peak(window, shortest, longest) for window in windows]
+    np.testing.assert_allclose(periodicity(windows, sampling_hz), expected, atol=1e-4)
+
+
+def test_a_rhythm_is_one_of_30_to_200_beats_a_minute():
+    def train(period, n_samples):
+        return ((np.arange(n_samples) % period) < 3).astype(float)
+
+    # A window of 90 samples is too short for the double of a lag.
+    assert periodicity(train(37, 90)[None], SAMPLING_HZ)[0] > 0.9  # 203 a minute, a sample's width
+    assert periodicity(train(36, 90)[None], SAMPLING_HZ)[0] < 0.1
+    assert periodicity(train(250, 1250)[None], SAMPLING_HZ)[0] > 0.9
+    assert periodicity(train(251, 1250)[None], SAMPLING_HZ)[0] < 0.1
+
+
+def test_a_window_too_short_for_a_rhythm_has_no_periodicity():
+    # Between the lags of 37 samples and half of the window must lie three.
+    assert np.isnan(periodicity(np.random.default_rng(0).normal(size=(2, 79)), SAMPLING_HZ)).all()
+    found = periodicity(np.random.default_rng(0).normal(size=(2, 80)), SAMPLING_HZ)
+    assert found.shape == (2,)
+    assert np.isfinite(found).all()
+
+
+def _spectrum(window, sampling_hz, n_fft):
+    return periodogram(
+        window,
+        sampling_hz,
+        window=np.hanning(len(window)),
+        nfft=n_fft,
+        detrend="constant",
+        return_onesided=False,
+    )
+
+
+def test_the_band_of_a_pulse_reaches_from_0_7_to_3_5_hz_of_a_hann_spectrum():
+    for window in np.random.default_rng(0).normal(3.0, 1.0, (5, 1250)):
+        frequencies_hz, power = _spectrum(window, SAMPLING_HZ, 1250)
+        known = (frequencies_hz >= 0) | (frequencies_hz == -SAMPLING_HZ / 2)
+        inside = (frequencies_hz > 0.69) & (frequencies_hz < 3.51)
+        expected = power[inside].sum() / power[known].sum()
+        assert band_ratio(window[None], SAMPLING_HZ)[0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "sampling_hz", "count"), [(1250, 125.0, 1), (3750, 125.0, 3), (300, 30.0, 1)]
+)
+def test_concentration_is_the_share_of_the_power_near_the_rate_and_its_double(
+    n_samples, sampling_hz, count
+):
+    """From 0.5 to 8 Hz, within 0.2 Hz, of a spectrum four times as fine as the window's own."""
+    rng = np.random.default_rng(0)
+    windows = 3 + rng.normal(size=(4, n_samples))
+    rates_bpm = rng.uniform(40, 150, (4, count))
+    shares = np.empty((4, count))
+    for row, window in enumerate(windows):
+        for part, piece in enumerate(window.reshape(count, -1)):
+            frequencies_hz, power = _spectrum(piece, sampling_hz, 4 * len(piece))
+            power = power * ((frequencies_hz >= 0.5) & (frequencies_hz <= 8.0))
+            rate_hz = rates_bpm[row, part] / 60
+            near = np.minimum(abs(frequencies_hz - rate_hz), abs(frequencies_hz - 2 * rate_hz))
+            shares[row, part] = power[near <= 0.2].sum() / power.sum()
+    found = pulse_concentration(windows, rates_bpm, sampling_hz)
+    np.testing.assert_allclose(found, shares.mean(axis=1), rtol=1e-4)
+
+
+def test_parts_of_a_window_last_about_ten_seconds():
+    durations_s = (0.5, 10.0, 14.9, 15.1, 24.9, 25.1, 600.0)
+    found = [n_parts(round(each * SAMPLING_HZ), SAMPLING_HZ) for each in durations_s]
+    assert found == [1, 1, 1, 2, 2, 3, 60]
+
+
+def test_no_windows_have_no_figures():
+    nothing = np.empty((0, 1250))
+    for measure in (flat_fraction, clipped_fraction, periodicity, band_ratio):
+        assert measure(nothing, SAMPLING_HZ).shape == (0,)
+    assert skewness(nothing).shape == (0,)
+    assert pulse_concentration(nothing, np.empty(0), SAMPLING_HZ).shape == (0,)
+
+
+def test_a_window_that_stands_still_has_power_nowhere():
+    still = np.full((1, 1250), 7.0)
+    assert band_ratio(still, SAMPLING_HZ).tolist() == [0.0]
+    assert pulse_concentration(still, np.array([60.0]), SAMPLING_HZ).tolist() == [0.0]
