@@ -247,3 +247,18 @@ def test_a_window_that_stands_still_has_power_nowhere():
     still = np.full((1, 1250), 7.0)
     assert band_ratio(still, SAMPLING_HZ).tolist() == [0.0]
     assert pulse_concentration(still, np.array([60.0]), SAMPLING_HZ).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e3])
+def test_figures_know_neither_unit_nor_offset(unit):
+    windows = np.random.default_rng(0).normal(size=(3, 1250)).cumsum(axis=1)
+    windows[1] = np.clip(windows[1], -5.0, 5.0)
+    windows[2, 300:500] = windows[2, 300]
+    other = unit * (windows + 100.0)
+    for measure in (flat_fraction, clipped_fraction, periodicity, band_ratio):
+        found = measure(windows, SAMPLING_HZ)
+        np.testing.assert_allclose(measure(other, SAMPLING_HZ), found, rtol=1e-3)
+    np.testing.assert_allclose(skewness(other), skewness(windows), rtol=1e-6)
+    rates_bpm = np.array([50.0, 75.0, 100.0])
+    found = pulse_concentration(windows, rates_bpm, SAMPLING_HZ)
+    np.testing.assert_allclose(pulse_concentration(other, rates_bpm, SAMPLING_HZ), found, rtol=1e-3)

@@ -3,6 +3,7 @@ import pytest
 from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
 
 from biosig_cli.core.errors import SignalError
+from biosig_cli.signal import quality
 from biosig_cli.signal.beats import ecg_beats, ppg_beats
 from biosig_cli.signal.filters import ButterworthConfig, ChebyshevIIConfig, zero_phase
 from biosig_cli.signal.quality import QualityConfig, judge, rules
@@ -249,3 +250,37 @@ def test_rules_name_their_figure_their_limit_and_their_column():
     assert asked["few beats ECG"].column == "broken_few_beats_ECG"
     assert asked["flat PPG"].broken(np.array([0.1, 0.3, np.nan])).tolist() == [False, True, False]
     assert [rule.name for rule in rules(_spec(ACC_X="acc"))] == ["missing"]
+
+
+def test_a_window_of_20_s_whose_rate_changes_is_looked_at_in_two_parts():
+    times_s = np.concatenate((np.arange(0.5, 10, 1.0), np.arange(10.3, 20, 0.6)))
+    twice = np.concatenate((times_s, 20 + times_s))
+    pulse = ppg(twice, 40.0, dicrotic=0.0)
+    spec = SignalSpec(channels=BOTH.channels[:1], sampling_hz=SAMPLING_HZ, n_samples=2500)
+    windows = pulse.reshape(2, 1, 2500)
+    beats = {"PPG": np.round(twice * SAMPLING_HZ).astype(int)}
+    verdicts = judge(windows, windows, spec, starts=np.array([0, 2500]), beats=beats)
+    # By one rate for all 20 s, half of the power would lie near it.
+    assert (verdicts.values["PPG_concentration"] > 0.9).all()
+
+
+def test_a_record_of_many_windows_is_measured_in_blocks_to_the_same_figures(
+    monkeypatch, pulse_and_heart
+):
+    whole = _judge(*pulse_and_heart)
+    monkeypatch.setattr(quality, "BLOCK", 4)
+    in_blocks = _judge(*pulse_and_heart)
+    assert in_blocks.reason.tolist() == whole.reason.tolist()
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(in_blocks.values[name], values, rtol=1e-6)
+
+
+def test_rates_are_compared_between_the_first_ppg_and_the_first_ecg(pulse_and_heart):
+    pulse, heart = pulse_and_heart
+    spec = _spec(PPG="ppg", FAST="ppg", ECG="ecg")
+    windows = _windows(pulse, ppg(beat_times_s(120, 60.0), 60.0), heart)
+    found = [ppg_beats(windows[:, channel].ravel(), SAMPLING_HZ) for channel in (0, 1)]
+    beats = {"PPG": found[0], "FAST": found[1], "ECG": ecg_beats(heart, SAMPLING_HZ)}
+    verdicts = judge(windows, windows, spec, starts=STARTS, beats=beats)
+    assert (verdicts.values["rate_difference_bpm"] < 2.0).all()
+    assert not verdicts.broken["rates disagree"].any()
