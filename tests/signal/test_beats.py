@@ -30,11 +30,19 @@ def test_pulses_that_fade_to_a_tenth_are_still_found():
     assert len(ppg_beats(fading, SAMPLING_HZ)) == len(times_s)
 
 
-def test_the_size_of_a_signal_changes_none_of_its_beats():
-    signal = ppg(beat_times_s(75, 20.0), 20.0)
-    np.testing.assert_array_equal(
-        ppg_beats(signal, SAMPLING_HZ), ppg_beats(1e-6 * signal + 3.0, SAMPLING_HZ)
-    )
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_the_size_of_a_signal_changes_none_of_its_beats(unit):
+    noise = np.random.default_rng(0).normal(size=2500)
+    for signal in (ppg(beat_times_s(75, 20.0), 20.0), noise):
+        np.testing.assert_array_equal(
+            ppg_beats(signal, SAMPLING_HZ), ppg_beats(unit * (signal + 3.0), SAMPLING_HZ)
+        )
+
+
+def test_no_two_pulses_are_closer_than_at_214_beats_a_minute():
+    found = ppg_beats(np.random.default_rng(0).normal(size=75_000), SAMPLING_HZ)
+    assert len(found) > 1000
+    assert np.diff(found).min() / SAMPLING_HZ == pytest.approx(0.28, abs=0.01)
 
 
 @pytest.mark.parametrize("rate_bpm", [45, 75, 150])
@@ -156,12 +164,26 @@ def test_two_seconds_are_the_least_in_which_beats_are_looked_for(find):
     assert len(find(signal[:-1], SAMPLING_HZ)) == 0
 
 
-def test_dicrotic_waves_are_told_from_pulses_ten_seconds_at_a_time():
-    clear_s, quick_s = np.arange(0.5, 20.0, 1.0), np.arange(20.5, 40.0, 0.5)
-    both = _pulse_train(clear_s, 40.0, SAMPLING_HZ, dicrotic=0.4)
-    both += _pulse_train(quick_s, 40.0, SAMPLING_HZ)
+@pytest.mark.parametrize("clear_first", [True, False])
+@pytest.mark.parametrize("duration_s", [40.0, 46.0])
+def test_dicrotic_waves_are_told_from_pulses_ten_seconds_at_a_time(clear_first, duration_s):
+    # What is left after the last whole ten seconds goes with them.
+    early_s, late_s = (0.5, 20.0), (20.5, duration_s - 1.0)
+    clear_s = np.arange(*(early_s if clear_first else late_s), 1.0)
+    quick_s = np.arange(*(late_s if clear_first else early_s), 0.5)
+    both = _pulse_train(clear_s, duration_s, SAMPLING_HZ, dicrotic=0.4)
+    both += _pulse_train(quick_s, duration_s, SAMPLING_HZ)
     found = ppg_beats(both, SAMPLING_HZ) / SAMPLING_HZ
-    np.testing.assert_allclose(found, np.concatenate((clear_s, quick_s)), atol=0.05)
+    np.testing.assert_allclose(found, np.sort(np.concatenate((clear_s, quick_s))), atol=0.05)
+
+
+@pytest.mark.parametrize("rate_bpm", [100, 130, 160])
+def test_every_second_pulse_may_be_half_as_high(rate_bpm):
+    times_s = beat_times_s(rate_bpm, 40.0)
+    heights = np.where(np.arange(len(times_s)) % 2, 0.5, 1.0)
+    clock_s = np.arange(5000) / SAMPLING_HZ
+    pulse = heights @ np.exp(-(((clock_s - times_s[:, None]) / 0.07) ** 2))
+    np.testing.assert_allclose(ppg_beats(pulse, SAMPLING_HZ) / SAMPLING_HZ, times_s, atol=0.05)
 
 
 def test_the_rate_of_a_window_is_sixty_over_the_median_of_its_own_intervals():
@@ -177,13 +199,14 @@ def test_the_rate_of_a_window_is_sixty_over_the_median_of_its_own_intervals():
             assert rate == pytest.approx(60 * 125.0 / np.median(np.diff(inside)))
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-6])
 @pytest.mark.parametrize("weighted", [True, False])
-def test_similarity_is_the_mean_over_all_pairs_of_whole_beats(weighted):
+def test_similarity_is_the_mean_over_all_pairs_of_whole_beats(weighted, unit):
     rng = np.random.default_rng(0)
     n_samples, before, after = 300, 10, 20
-    starts = np.array([0, 150, 300, 2000])  # two overlap, the last one holds no beat
-    beats = np.array([9, 10, 60, 160, 279, 280, 290, 300, 330, 440, 570, 580, 590])
-    record = rng.normal(2.0, 1.0, 2300).cumsum()
+    starts = np.array([0, 150, 300, 2000])  # they hold 4, 6, 2 and no whole beats
+    beats = np.array([9, 10, 60, 160, 279, 280, 290, 300, 330, 440, 580, 590])
+    record = unit * rng.normal(2.0, 1.0, 2300).cumsum()
     windows = np.stack([record[start : start + n_samples] for start in starts])
     expected = []
     for start, window in zip(starts, windows, strict=True):
