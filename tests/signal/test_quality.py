@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
 
-from biosig_cli.core.errors import SignalError
+from biosig_cli.core.errors import ConfigError, SignalError
 from biosig_cli.signal import quality
 from biosig_cli.signal.beats import ecg_beats, ppg_beats
 from biosig_cli.signal.filters import ButterworthConfig, ChebyshevIIConfig, zero_phase
-from biosig_cli.signal.quality import QualityConfig, judge, rules
+from biosig_cli.signal.quality import QualityConfig, Rule, judge, rules
 from biosig_cli.signal.spec import Channel, SignalSpec
 
 N_WINDOWS, N_SAMPLES = 6, 1250
@@ -166,6 +166,9 @@ def test_a_reference_is_not_asked_whether_it_stands_still():
     assert known.kept.all()
     noise[:, 0] = 0.0
     assert not judge(noise, noise, spec, starts=STARTS, beats={}, constant=["Cz"]).kept.any()
+    # Nothing lies beyond all of a window.
+    lenient = QualityConfig(max_flat=1.0, max_clipped=1.0)
+    assert judge(noise, noise, spec, starts=STARTS, beats={}, config=lenient).kept.all()
 
 
 def test_rules_are_asked_in_the_documented_order(pulse_and_heart):
@@ -284,3 +287,41 @@ def test_rates_are_compared_between_the_first_ppg_and_the_first_ecg(pulse_and_he
     verdicts = judge(windows, windows, spec, starts=STARTS, beats=beats)
     assert (verdicts.values["rate_difference_bpm"] < 2.0).all()
     assert not verdicts.broken["rates disagree"].any()
+
+
+def test_a_window_that_lacks_samples_changes_no_figure_of_the_others(pulse_and_heart):
+    pulse, heart = (1e-6 * x for x in pulse_and_heart)  # in volts
+    windows = _windows(pulse, heart)
+    beats = {"PPG": ppg_beats(pulse, SAMPLING_HZ), "ECG": ecg_beats(heart, SAMPLING_HZ)}
+    whole = judge(windows, windows, BOTH, starts=STARTS, beats=beats)
+    lacking = windows.copy()
+    lacking[2, :, [5, 6, 7]] = np.array([[np.nan], [np.inf], [-np.inf]])
+    for filtered, unfiltered in ((lacking, windows), (windows, lacking)):
+        verdicts = judge(filtered, unfiltered, BOTH, starts=STARTS, beats=beats)
+        assert verdicts.reason.tolist() == ["", "", "missing", "", "", ""]
+        for name, values in whole.values.items():
+            assert np.isnan(verdicts.values[name][2])
+            others = np.delete(verdicts.values[name], 2)
+            np.testing.assert_allclose(others, np.delete(values, 2), rtol=1e-6)
+
+
+def test_a_figure_on_its_limit_breaks_no_rule():
+    few = {rule.name: rule for rule in rules(BOTH)}["few beats PPG"]
+    assert few.broken(np.array([2.0, 3.0, np.nan])).tolist() == [True, False, False]
+    assert Rule("tall", "height", 5.0).broken(np.array([5.0, 5.1])).tolist() == [False, True]
+    assert Rule("tall", "height").broken(np.array([0.0, 0.1])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", ["max_flat", "max_clipped", "min_quality", "max_bad_channels"])
+def test_a_part_of_a_window_lies_between_none_and_all_of_it(name):
+    assert [getattr(QualityConfig.parse({name: each}), name) for each in (0, 1)] == [0, 1]
+    for outside in (-0.01, 1.01):
+        with pytest.raises(ConfigError, match=name):
+            QualityConfig.parse({name: outside})
+
+
+def test_fewer_than_no_beats_and_no_difference_at_all_are_refused():
+    assert QualityConfig(min_cycles=0, max_rate_difference_bpm=0.5).min_cycles == 0
+    for wrong in ({"min_cycles": -1}, {"max_rate_difference_bpm": 0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            QualityConfig.parse(wrong)
