@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.signal import sosfiltfilt
 
-from biosig_cli.core.errors import SignalError
+from biosig_cli.core.errors import ConfigError, SignalError
 from biosig_cli.signal import filters
 from biosig_cli.signal.filters import (
     AnyFilter,
@@ -63,6 +63,37 @@ def test_the_gain_of_a_chebyshev_filter_is_that_of_the_closed_form(order, stop_d
     away = stop / _warped(frequencies_hz, 20.0, 125.0)
     expected = -20 * np.log10(1 + ripple / polynomial(away) ** 2)
     np.testing.assert_allclose(response_db(sos, frequencies_hz, 125.0), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [ButterworthConfig, ChebyshevIIConfig])
+def test_a_filter_for_which_nothing_is_said_has_order_4_and_loses_20_db_in_a_pass(kind):
+    said = {"order": 4} | ({"stop_db": 20.0} if kind is ChebyshevIIConfig else {})
+    assert kind() == kind(**said)
+    assert kind().settle_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "accepted", "refused"),
+    [
+        (ButterworthConfig, "order", (1, 12), (0, 13)),
+        (ChebyshevIIConfig, "stop_db", (6.0, 120.0), (5.9, 120.1)),
+        (ButterworthConfig, "low_hz", (0.01,), (0.0,)),
+        (ButterworthConfig, "high_hz", (0.01,), (0.0,)),
+    ],
+)
+def test_settings_that_no_filter_can_have_are_refused(kind, name, accepted, refused):
+    assert [getattr(kind.parse({name: each}), name) for each in accepted] == list(accepted)
+    for each in refused:
+        with pytest.raises(ConfigError, match=name):
+            kind.parse({name: each})
+
+
+def test_a_large_offset_costs_no_more_than_it_costs_to_write_it_down():
+    noise = np.random.default_rng(0).normal(size=12_500)
+    config = ButterworthConfig(low_hz=0.05, high_hz=40.0)
+    how = {"sos": config.design(125.0), "sampling_hz": 125.0, "settle_s": config.settle_s}
+    away = zero_phase(1e9 + noise, **how) - zero_phase(noise, **how)
+    assert np.abs(away).max() < 10 * np.spacing(1e9)
 
 
 def test_a_frequency_that_is_gone_has_a_finite_response():
