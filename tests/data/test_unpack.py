@@ -1,4 +1,4 @@
-"""What others packed is read as it was written, or refused with the reason, by size before content."""
+"""What others packed is read as it was written, or refused by its size before its content."""
 
 import gzip
 import io
