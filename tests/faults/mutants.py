@@ -34,19 +34,15 @@ TESTS = {
     "signal/beats": ("tests/signal/test_beats.py",),
     "signal/denoise": ("tests/signal/test_denoise.py", "tests/data/test_targets.py"),
     "signal/fingerprint": ("tests/signal/test_fingerprint.py", "tests/data/test_duplicates.py"),
-    "signal/electrodes": ("tests/signal/test_electrodes.py", "tests/models/test_adapters.py"),
-    "signal/splines": (
-        "tests/models/test_adapters.py",
-        "tests/models/test_inflate.py",
-        "tests/objectives/test_neighbours.py",
-    ),
+    "signal/electrodes": ("tests/signal/test_electrodes.py",),
+    "signal/splines": ("tests/signal/test_splines.py", "tests/models/test_adapters.py"),
     "signal/breaths": ("tests/signal/test_breaths.py",),
-    "data/splits": ("tests/data/test_splits.py", "tests/faults/test_numbers.py"),
-    "data/audit": ("tests/data/test_audit.py", "tests/services/test_audit.py"),
-    "tasks/metrics": ("tests/tasks/test_metrics.py", "tests/tasks/test_classification.py"),
+    "data/splits": ("tests/data/test_splits.py",),
+    "data/audit": ("tests/data/test_audit.py",),
+    "tasks/metrics": ("tests/tasks/test_metrics.py",),
     "models/inflate": ("tests/models/test_inflate.py",),
-    "core/bounds": ("tests/faults/test_hostile.py",),
-    "data/unpack": ("tests/faults/test_hostile.py",),
+    "core/bounds": ("tests/core/test_bounds.py", "tests/faults/test_hostile.py"),
+    "data/unpack": ("tests/data/test_unpack.py", "tests/faults/test_hostile.py"),
 }
 """By module, the tests that answer for it."""
 LIMIT_S = 180
