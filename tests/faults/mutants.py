@@ -26,12 +26,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "signal/resample": ("tests/signal/test_resample.py", "tests/faults/test_numbers.py"),
-    "signal/filters": ("tests/signal/test_filters.py", "tests/faults/test_numbers.py"),
-    "signal/normalize": ("tests/signal/test_normalize.py", "tests/faults/test_numbers.py"),
+    "signal/filters": ("tests/signal/test_filters.py",),
+    "signal/resample": ("tests/signal/test_resample.py",),
+    "signal/normalize": ("tests/signal/test_normalize.py",),
     "signal/quality": ("tests/signal/test_quality.py",),
-    "signal/measures": ("tests/signal/test_quality.py", "tests/signal/test_measures.py"),
-    "signal/beats": ("tests/signal/test_beats.py",),
+    "signal/measures": ("tests/signal/test_measures.py", "tests/signal/test_quality.py"),
+    "signal/beats": ("tests/signal/test_beats.py", "tests/signal/test_quality.py"),
+    "signal/spec": ("tests/signal/test_spec.py",),
     "signal/denoise": ("tests/signal/test_denoise.py", "tests/data/test_targets.py"),
     "signal/fingerprint": ("tests/signal/test_fingerprint.py", "tests/data/test_duplicates.py"),
     "signal/electrodes": ("tests/signal/test_electrodes.py",),
@@ -134,7 +135,7 @@ def is_noticed(
         import pytest
 
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+            arguments = ["-x", "-q", "-p", "no:cacheprovider"]
             code = pytest.main([*arguments, *map(str, tests)])
         if libraries is not None:
             libraries.write_text("\n".join(sys.modules), "utf-8")
