@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch._dynamo
 import yaml
@@ -132,7 +133,13 @@ RATE = _command(
 """What makes the models that `submission` is given."""
 
 
-PLAIN = [name for name in COMMANDS if "," not in name and name != "submission"]
+QUICK = ("prepare-splits", "build-windows", "pretrain", "inflate", "export", "embed")
+"""Commands that are tried at every turn; the others by `make faults`."""
+PLAIN = [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+    for name in COMMANDS
+    if "," not in name and name != "submission"
+]
 """Each command once, but for one whose inputs take long to make."""
 
 

@@ -46,7 +46,7 @@ def _is_safe(path: Path, told: list[list[str]]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", [name for name in PLAIN if name != "smoke"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_file_is_on_the_disk_before_it_gets_its_name(
     base: Path, tmp_path: Path, name: str
 ) -> None:
