@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biosig_cli.core.config import read_file
-from biosig_cli.core.errors import CheckpointError, ConfigError, DataError
+from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.runtime import Environment, Machine, choose_cache
 from biosig_cli.data.dataset import DATASET_FILE, DatasetConfig, read_dataset
 from biosig_cli.data.readers.base import Source
@@ -148,21 +148,16 @@ def load_encoder(path: Path) -> "Encoder":
 
     Raises:
         CheckpointError: If it can't be read, or its weights do not fit its own settings.
+        ConfigError: If it states a model that is larger than the memory.
     """
     # Here, so that the commands that only read recordings need not load torch.
     from biosig_cli.engine.checkpoint import load_checkpoint
-    from biosig_cli.models.kinds import read_model
+    from biosig_cli.models.kinds import build_encoder, read_model
     from biosig_cli.models.weights import load_weights
     from biosig_cli.signal.spec import SignalSpec
 
     content = load_checkpoint(path)
     model = read_model(content["model_config"], str(path))
-    try:
-        encoder = model.build(SignalSpec.parse(content["spec"]))
-    except MemoryError:
-        raise CheckpointError(
-            f"{path} states a model that is larger than the memory",
-            hint="its settings are damaged, or it belongs on a larger machine",
-        ) from None
+    encoder = build_encoder(model, SignalSpec.parse(content["spec"]))
     load_weights(encoder, content["encoder_state_dict"], source=str(path))
     return encoder.eval()

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from biosig_cli.data.recipe import WindowRecipe
 from biosig_cli.data.store import WindowStore, open_store
 from biosig_cli.report.cards import UNKNOWN, bullets, facts, table, write_card
 from biosig_cli.services.export_model import steps
+from biosig_cli.services.people import AGES, ages_in_words, people_of, sexes_in_words
 
 DATASET_CARD = "DATASET_CARD.md"
 
@@ -110,42 +109,10 @@ def yields(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def people(stores: Mapping[str, WindowStore]) -> list[str]:
     """Return whose windows they are: how many, how old, of which sex, as far as is known."""
-    rows = []
-    for split, store in stores.items():
-        rows.append((split, len(store.subjects), _ages(store), _sexes(store)))
-    columns = ("split", "people", "age: median (lowest to highest), known of", "sex")
+    known = {split: people_of(store) for split, store in stores.items()}
+    rows = [(split, k["n"], ages_in_words(k), sexes_in_words(k)) for split, k in known.items()]
+    columns = ("split", "people", AGES, "sex")
     return ["## People", "", *table(columns, rows)]
-
-
-def _ages(store: WindowStore) -> str:
-    ages = _by_person(store, "age")
-    if not ages:
-        return UNKNOWN
-    values = np.array(ages)
-    span = f"{np.median(values):.0f} ({values.min():.0f} to {values.max():.0f})"
-    return f"{span}, {len(values)}"
-
-
-def _sexes(store: WindowStore) -> str:
-    sexes = _by_person(store, "sex")
-    if not sexes:
-        return UNKNOWN
-    stated = (store.manifest.get("attributes") or {}).get("sex", {}).get("values") or {}
-    words = {number: word for word, number in stated.items()}
-    counts = Counter(words.get(value, f"{value:g}") for value in sexes)
-    n_unknown = len(store.subjects) - len(sexes)
-    counts |= {"not known": n_unknown} if n_unknown > 0 else {}
-    return ", ".join(f"{n} {word}" for word, n in sorted(counts.items()))
-
-
-def _by_person(store: WindowStore, attribute: str) -> list[float]:
-    """Return an attribute of each person of whom it is known, as its first window has it."""
-    if attribute not in store.attributes:
-        return []
-    subjects, values = store.column("subject"), store.column(f"subject_{attribute}")
-    known = ~np.isnan(values.astype(np.float64))
-    _, first = np.unique(subjects[known], return_index=True)
-    return [float(each) for each in values[known][first]]
 
 
 def labels(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -21,7 +21,7 @@ from biosig_cli.engine.predict import predict
 from biosig_cli.models.base import Encoder
 from biosig_cli.models.heads import pool
 from biosig_cli.models.inflate import Inflation, inflate_weights
-from biosig_cli.models.kinds import read_model
+from biosig_cli.models.kinds import build_encoder, read_model
 from biosig_cli.models.rhythm import RhythmReader
 from biosig_cli.models.weights import load_weights, owned_by
 from biosig_cli.signal.spec import SignalSpec
@@ -89,7 +89,7 @@ class Candidate:
                 hint="build the windows with its sampling rate",
             )
         architecture = read_model(self.content["model_config"], str(self.path))
-        encoder = architecture.build(spec)
+        encoder = build_encoder(architecture, spec)
         load_weights(encoder, self.encoder.state_dict(), source=str(self.path))
         return replace(self, encoder=encoder.eval())
 
@@ -189,7 +189,7 @@ def random_twin(model: Candidate, seed: int) -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         architecture = read_model(model.content["model_config"], str(model.path))
-        return architecture.build(model.encoder.spec).eval()
+        return build_encoder(architecture, model.encoder.spec).eval()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from biosig_cli.core.artifacts import FORMAT, atomic_folder, provenance, write_json
 from biosig_cli.core.errors import CheckpointError, ConfigError
 from biosig_cli.core.progress import Reporter
+from biosig_cli.data.remote import StorePath
 from biosig_cli.engine.checkpoint import find_checkpoint
 from biosig_cli.engine.plain_files import FACTS, WEIGHTS, write_plain
 from biosig_cli.services.evaluate_models import Candidate, open_candidate
@@ -39,7 +40,7 @@ METADATA = "biosig"
 class ExportConfig(GivenConfig):
     """Settings of `biosig export`."""
 
-    inputs: tuple[Path, ...] = ()
+    inputs: tuple[StorePath, ...] = ()
     """Recordings or windows that the model is tried on; those of its training if not given."""
     checkpoint: Path = Path("artifacts/pretrain")
     """A run, or one of its checkpoints."""

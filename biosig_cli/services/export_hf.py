@@ -33,6 +33,7 @@ def hf_header(model: Candidate) -> str:
     kinds = sorted({channel.kind for channel in model.encoder.spec.channels})
     task = [] if model.task is None else [model.task.kind]
     tags = ["biosig", "physiological-signals", model.content["model_config"]["kind"], *kinds, *task]
+    tags = list(dict.fromkeys(tags))
     head = ["---", "library_name: biosig", "tags:", *(f"- {tag}" for tag in tags), "---", ""]
     command = "embed" if model.task is None else "predict"
     head += [

@@ -14,7 +14,7 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.engine.state import Run
 from biosig_cli.engine.train import Training
 from biosig_cli.models.base import Encoder
-from biosig_cli.models.kinds import AnyModel
+from biosig_cli.models.kinds import AnyModel, build_encoder
 from biosig_cli.services.finetune_stages import make_stages
 from biosig_cli.services.finetune_start import Parent, load_parent, start_head
 from biosig_cli.services.training import fitted_plan, make_loader
@@ -94,7 +94,7 @@ def make_model(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         model_config = parent.config if parent else config.model
-        encoder = model_config.build(store.spec)
+        encoder = build_encoder(model_config, store.spec)
         source = "random weights"
         if parent is not None and not config.from_scratch:
             source = f"{parent.source}: {load_parent(encoder, parent, config, reporter)}"

@@ -171,5 +171,6 @@ def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "digest": hashlib.sha256(content.encode()).hexdigest(),
         "n_windows": sum(part["n_windows"] for part in parts),
         "subjects": sorted({subject for part in parts for subject in part["subjects"]}),
+        "people": [people for part in parts for people in part["people"]],
         "sources": [source for part in parts for source in part["sources"]],
     }

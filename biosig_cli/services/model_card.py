@@ -13,6 +13,7 @@ from biosig_cli.engine.checkpoint import find_checkpoint, lineage, load_checkpoi
 from biosig_cli.models.kinds import read_model
 from biosig_cli.report.cards import UNKNOWN, bullets, facts, figure, table, write_card
 from biosig_cli.services.export_model import steps
+from biosig_cli.services.people import AGES, ages_in_words, sexes_in_words
 from biosig_cli.services.run_facts import MANIFEST
 
 MODEL_CARD = "MODEL_CARD.md"
@@ -89,15 +90,19 @@ def data(content: Mapping[str, Any]) -> list[str]:
                 "; ".join(dict.fromkeys(each.get(key) or UNKNOWN for each in sources))
                 for key in ("kind", "licence")
             ]
-            people = len(part.get("subjects") or ()) or None
-            rows.append((name, split, part.get("n_windows"), people, *said))
-    columns = ("run", "split", "windows", "people", "recordings", "licence")
+            count = len(part.get("subjects") or ()) or None
+            people = part.get("people") or [{}]
+            about_them = [
+                "; ".join(words(each) for each in people)
+                for words in (ages_in_words, sexes_in_words)
+            ]
+            rows.append((name, split, part.get("n_windows"), count, *about_them, *said))
+    columns = ("run", "split", "windows", "people", AGES, "sex", "recordings", "licence")
     splits = content.get("splits") or {}
     counts = {name: len(people) for name, people in splits.items() if isinstance(people, list)}
     about: list[tuple[str, object]] = [
         ("People of each split", counts or None),
         ("How they were split", "by person: nobody stands in two splits" if counts else None),
-        ("Age and sex of the people", None),
     ]
     parent = content.get("parent") or {}
     if parent:

@@ -10,7 +10,7 @@ from biosig_cli import __version__
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.models.base import Encoder
-from biosig_cli.models.kinds import AnyModel
+from biosig_cli.models.kinds import AnyModel, build_encoder
 from biosig_cli.models.pretrained import Trained, Weights, find_weights
 from biosig_cli.objectives.base import Objective, Pretraining
 from biosig_cli.services.mixed_windows import Stores, check_alike, check_subjects
@@ -61,7 +61,7 @@ def build(
     spec = stores["train"][0].spec
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        encoder = config.model.build(spec)
+        encoder = build_encoder(config.model, spec)
         check_alike(stores, encoder)
         source = "random weights"
         if weights is not None and not config.objectives.begins_anew(weights):

@@ -26,6 +26,7 @@ from biosig_cli.data.store import WindowStore
 from biosig_cli.engine import distributed
 from biosig_cli.engine.checkpoint import newest_checkpoint
 from biosig_cli.engine.optimize import PlanConfig, fit_warmup
+from biosig_cli.services.people import people_of
 from biosig_cli.services.run_facts import CONFIG
 
 FREE_ON_RESUME = frozenset(
@@ -243,6 +244,7 @@ def describe_data(stores: Mapping[str, WindowStore]) -> dict[str, Any]:
             "digest": store.digest,
             "n_windows": len(store),
             "subjects": list(store.subjects),
+            "people": [people_of(store)],
             "sources": [source_of(store)],
         }
         for name, store in stores.items()

@@ -122,16 +122,14 @@ def noise_power(
     config = config or DenoiseConfig()
     levels, sigma = _decompose(samples, config, seen)
     thresholds = _thresholds(levels, sigma, samples.shape[-1], config)
-    weights = _level_gains(config, sampling_hz, gain)
-    variance, n_samples = sigma[..., 0] ** 2, samples.shape[-1]
-    before = sum(
-        weight * variance * level.shape[-1] / n_samples
-        for weight, level in zip(weights, levels, strict=True)
-    )
-    after = weights[0] * variance * levels[0].shape[-1] / n_samples
-    for weight, detail, limit in zip(weights[1:], levels[1:], thresholds, strict=True):
-        after += weight * _risk(detail, limit, variance, config.mode) / n_samples
-    return np.asarray(before), np.maximum(after, 0.0)
+    gains = _level_gains(config, sampling_hz, gain)
+    variance = sigma[..., 0] ** 2
+    # Of white noise each level holds half of what the finer ones leave.
+    shares = 0.5 ** np.array([config.level, *range(config.level, 0, -1)])
+    after = gains[0] * shares[0] * variance
+    for weight, detail, limit in zip(gains[1:], levels[1:], thresholds, strict=True):
+        after += weight * _risk(detail, limit, variance, config.mode) / samples.shape[-1]
+    return variance * (shares @ gains), np.maximum(after, 0.0)
 
 
 def finest_gain(config: DenoiseConfig, *, sampling_hz: float, gain: Gain) -> float:

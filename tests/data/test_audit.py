@@ -67,6 +67,30 @@ def test_windows_of_one_record_that_overlap_across_splits_are_named(tmp_path):
     assert "from 30.0 s" in next(f.against for f in found if f.start_s == 35.0)
 
 
+@pytest.mark.parametrize(
+    ("train_s", "test_s", "starts_s", "found"),
+    [
+        # A short window overlaps the long one from 30 to 40 s unless it ends or begins there.
+        (10.0, 4.0, [26.0, 26.01, 33.0, 39.99, 40.0], {26.01: 30, 33.0: 30, 39.99: 30}),
+        (4.0, 10.0, [20.0, 20.01, 28.0, 33.99, 34.0], {20.01: 30, 28.0: 30, 33.99: 30}),
+    ],
+)
+def test_windows_of_two_lengths_overlap_by_more_than_an_edge(
+    tmp_path, train_s, test_s, starts_s, found
+):
+    short, long = spec_of(125.0, train_s), spec_of(125.0, test_s)
+    early = cut("r", "a", waves(0), short, starts_s=[60.0, 30.0, 5.0])
+    write_store(tmp_path / "train", [cut("q", "c", waves(1), short), early], short)
+    samples = [cut("p", "d", waves(2), long), cut("r", "b", waves(0), long, starts_s=starts_s)]
+    write_store(tmp_path / "test", samples, long)
+    report = quick_audit(parts_of(tmp_path))
+    assert {(each.kind, each.record, each.start_s) for each in report.findings} == {
+        ("overlap", "r", start_s) for start_s in found
+    }
+    for each in report.findings:
+        assert f"train window of the same record from {found[each.start_s]:.1f} s" in each.against
+
+
 def test_neighbouring_windows_do_not_overlap(tmp_path):
     samples = waves(0)
     write_store(tmp_path / "train", [cut("r", "a", samples, spec_of(), starts_s=[0.0, 10.0])])
@@ -96,6 +120,49 @@ def test_a_checkpoint_that_saw_a_test_subject_is_found(tmp_path):
     assert "this very store" in quick_audit(parts, [whole]).findings[0].against
 
 
+def test_a_subject_of_several_records_is_a_finding_for_each(tmp_path):
+    one = [cut("a", "s", waves(0), spec_of()), cut("z", "t", waves(3), spec_of())]
+    two = [cut("b", "s", waves(1), spec_of()), cut("c", "s", waves(2), spec_of(), step_s=50.0)]
+    write_store(tmp_path / "train", one)
+    write_store(tmp_path / "test", two)
+    parts = parts_of(tmp_path)
+    expected = [("s", "b", 0.0, 12), ("s", "c", 0.0, 3)]
+    model = Trained("run", {"train": {"digest": "x", "subjects": ["s", "t", "u"]}})
+    for kind, found in (
+        ("subject", quick_audit(parts).findings),
+        ("pretrained", quick_audit(parts[1:], [model]).findings),
+    ):
+        assert [(f.subject, f.record, f.start_s, f.n_windows) for f in found] == expected
+        assert {f.kind for f in found} == {kind}
+
+
+def test_what_was_checked_is_counted_and_what_was_not_is_told(tmp_path):
+    labels = {"quality": {"derived_from": ["ABP"]}, "age": {}}
+    train, val, test = parts_of(write_clean(tmp_path, labels=labels))
+    store = {"digest": train.store.digest, "subjects": ["s0"]}
+    models = [Trained("run", {"train": store}), Trained("parent", {"train": {"digest": "x"}})]
+    report = quick_audit([train, val, test], models)
+    assert report.findings == []
+    assert report.checked == [
+        ("subjects across splits", 3, "pairs of splits"),
+        ("overlap in time", 3, "pairs of splits"),
+        ("pretraining subjects", 2, "tests x checkpoints"),
+        ("statistics", 3, "stores that state theirs"),
+        ("labels' own channels", 6, "labels"),
+    ]
+    assert report.notes == ["parent does not say whose windows it was trained on"]
+    (not_given,) = report.not_given
+    assert not_given.startswith("not all windows that parent was trained on were given")
+    assert quick_audit([train, val, test], labels=["age"]).checked[-1][1] == 3
+    without = quick_audit([train, val], models[:1])
+    assert without.notes == ["no test split was given: checkpoints were compared with nothing"]
+    assert without.checked[0][1] == 1
+    alone = quick_audit([test])
+    assert (alone.checked[0][1], alone.notes, len(alone.not_given)) == (0, [], 1)
+    other = parts_of(write_clean(tmp_path / "other", first=20))
+    assert quick_audit([train, other[2]]).not_given == alone.not_given
+
+
 def test_statistics_of_more_than_train_are_found(tmp_path):
     parts = parts_of(write_clean(tmp_path / "a", statistics={"fitted_on": ["train"]}))
     assert quick_audit(parts).findings == []
@@ -103,6 +170,29 @@ def test_statistics_of_more_than_train_are_found(tmp_path):
     assert kinds(quick_audit(parts).findings) == {"statistics"}
     parts = parts_of(write_clean(tmp_path / "c", normalization="set"))
     assert "nothing that is stated" in quick_audit(parts).findings[0].against
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        *(({"normalization": each}, None) for each in ("window", "record", "none", "minmax")),
+        ({"normalization": "robust", "statistics": None}, None),
+        ({"statistics": {"fitted_on": "train"}}, None),
+        ({"normalization": None, "statistics": {"fitted_on": ["train"]}}, None),
+        ({"statistics": {"fitted_on": "val"}}, "fitted on val, expected train alone"),
+        ({"statistics": {}}, "fitted on nothing that is stated"),
+        ({"statistics": ["train"]}, "fitted on nothing that is stated"),
+        ({"statistics": {"fitted_on": ["train", 2]}}, "fitted on train, 2, expected train alone"),
+    ],
+)
+def test_statistics_are_fitted_on_train_alone_or_on_nothing(tmp_path, manifest, said):
+    write_store(tmp_path / "train", [cut("r", "a", waves(0), spec_of())], **manifest)
+    report = quick_audit(parts_of(tmp_path))
+    assert [each.kind for each in report.findings] == (["statistics"] if said else [])
+    assert all(said in each.against for each in report.findings)
+    n_stated = {what: n for what, n, _ in report.checked}["statistics"]
+    assert n_stated == (0 if said and "nothing" in said else 1)
+    assert report.notes == []
 
 
 def test_a_label_from_an_input_is_found_unless_the_recipe_allows_it(tmp_path):
@@ -186,6 +276,26 @@ def test_a_npz_file_is_audited_like_a_store(tmp_path):
         w for w, n, _ in report.checked if not n
     }
     assert any("does not state its subjects" in note for note in report.notes)
+
+
+def test_windows_without_record_or_subject_are_compared_by_what_they_have(tmp_path):
+    facts = {"channels": np.array(["PPG", "ECG"]), "sampling_hz": np.array(125.0)}
+    known = {
+        "val": {"subject": np.array(["a", "b", "a"])},
+        "test": {"subject": np.array(["a", "c", "a"]), "start_s": np.arange(3.0)},
+    }
+    for split, columns in known.items():
+        data = np.ones((3, 2, 50))
+        np.savez(tmp_path / f"{split}_windows.npz", data=data, **facts, **columns)
+    report = quick_audit(parts_of(tmp_path))
+    assert [(f.split, f.subject, f.record, f.n_windows) for f in report.findings] == [
+        ("test", "a", "", 2)
+    ]
+    assert report.checked[0][1:] == (1, "pairs of splits")
+    assert report.checked[1][1:] == (0, "pairs of splits")
+    assert [note for note in report.notes if "not checked" in note or "not compared" in note] == [
+        "a split does not state record and start_s: overlap was not checked"
+    ]
 
 
 def test_a_folder_without_windows_is_refused(tmp_path):

@@ -49,6 +49,18 @@ def test_whatever_unit_a_file_states_becomes_microvolts(tmp_path, unit, per_uv):
     assert read(tmp_path, "Cz").tracks["Cz"].samples == pytest.approx(wave, abs=step)
 
 
+@pytest.mark.parametrize("ending", ["edf", "bdf"])
+def test_events_that_an_older_program_wrote_are_read(tmp_path, ending):
+    wave = signals("Cz")
+    path = write_edf(tmp_path / f"s1_a.{ending}", wave, HZ, events=[(1.5, "Augen geoeffnet")])
+    written = path.read_bytes()
+    assert b"ge\xf6ffnet" not in written
+    path.write_bytes(written.replace(b"geoeffnet", b"ge\xf6ffnet "))
+    record = read(tmp_path, "Cz")
+    assert [(each.onset_s, each.name) for each in record.events] == [(1.5, "Augen ge\xf6ffnet ")]
+    assert len(record.tracks["Cz"].samples) == len(wave["Cz"])
+
+
 def test_ecg_references_and_status_never_count_as_eeg(tmp_path):
     write_edf(tmp_path / "s1_a.edf", signals("EEG Cz", "EEG A2-A1", "ECG ECG", "EOG1"), HZ)
     source = open_source(str(tmp_path), NAMED)

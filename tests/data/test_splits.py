@@ -5,11 +5,14 @@ import pytest
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.data.splits import (
     SPLITS,
+    WITHOUT_TEST,
+    Splits,
     fixed_splits,
     hold_out,
     read_splits,
     split_sizes,
     split_subjects,
+    write_splits,
 )
 
 
@@ -35,6 +38,27 @@ def test_none_is_empty_from_three_subjects_on():
         sizes = split_sizes(n_subjects)
         assert min(sizes.values()) >= 1
         assert sum(sizes.values()) == n_subjects
+
+
+def test_sizes_are_off_by_less_than_one_once_there_are_enough():
+    for n_subjects in range(7, 300):
+        sizes = split_sizes(n_subjects)
+        for split, fraction in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
+            assert abs(sizes[split] - fraction * n_subjects) < 1
+        inside = split_sizes(n_subjects, WITHOUT_TEST)
+        assert (inside["test"], sum(inside.values())) == (0, n_subjects)
+        assert abs(inside["train"] - 70 / 85 * n_subjects) < 1
+
+
+def test_who_is_where_is_drawn_at_random():
+    """Of 20 people each is in test in 15 % of the draws, and so is each pair in 1.6 %."""
+    subjects = {str(case): f"p{case // 2}" for case in range(40)}
+    drawn = [split_subjects(subjects, seed=seed)["test"] for seed in range(2000)]
+    assert {len(each) for each in drawn} == {6}
+    people = [{int(case) // 2 for case in cases} for cases in drawn]
+    for one in range(20):
+        assert 240 < sum(one in each for each in people) < 360
+        assert 10 < sum({one, (one + 1) % 20} <= each for each in people) < 60
 
 
 def test_a_subject_is_never_divided_whatever_the_seed():
@@ -88,6 +112,44 @@ def test_a_split_file_is_checked_when_read(tmp_path):
         read_splits(split_file(path, val=None))
     with pytest.raises(DataError, match="no split file"):
         read_splits(tmp_path / "none.json")
+
+
+def test_a_split_file_is_read_as_it_was_written(tmp_path):
+    subjects = {"10": "b", "9": "a", "x": "a", "unused": "c"}
+    splits = Splits({"train": ["9", "x"], "val": ["10"], "test": []}, subjects, {"seed": 7})
+    write_splits(tmp_path / "s.json", splits)
+    written = json.loads((tmp_path / "s.json").read_text("utf-8"))
+    assert list(written) == ["train", "val", "test", "meta"]
+    assert list(written["meta"]["subjects"].items()) == [("9", "a"), ("10", "b"), ("x", "a")]
+    read = read_splits(tmp_path / "s.json")
+    assert (read.cases, read.meta) == (splits.cases, {"seed": 7})
+    assert [read.n_subjects(split) for split in SPLITS] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train": "1"}, "train must be a list of case ids; the file has train, val, test, meta"),
+        ({"train": [1.5], "test": [None]}, "train, test must be a list of case ids"),
+        ({"meta": [1]}, r"meta must say the subject of each case, found '\[1\]'"),
+        ({"meta": {"subjects": ["a"]}}, "meta must say the subject of each case"),
+        ({"meta": None}, "meta.subjects lacks 2 cases, such as 1"),
+        ({"test": ["2"]}, "case 2 stands 2 times"),
+        ({"test": ["3", "2", "2"], "meta": {"subjects": {**dict.fromkeys("123", "a")}}},
+         "case 2 stands 3 times"),
+        ({"test": ["3"], "meta": {"subjects": {"1": "a", "2": "b", "3": "a"}}},
+         r"subject a stands in train and test \(1 such subjects\)"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_split_file_is_told(tmp_path, changes, said):
+    with pytest.raises(DataError, match=said):
+        read_splits(split_file(tmp_path / "s.json", **changes))
+
+
+def test_numbers_of_cases_and_subjects_are_read_as_text(tmp_path):
+    meta = {"subjects": {"1": 5, "2": "b"}}
+    read = read_splits(split_file(tmp_path / "s.json", train=[1], meta=meta))
+    assert (read.cases["train"], read.subjects) == (["1"], {"1": "5", "2": "b"})
 
 
 def test_people_who_are_held_out_are_the_test_and_nothing_else():

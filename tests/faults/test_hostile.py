@@ -426,17 +426,15 @@ def test_a_header_that_states_samples_beyond_the_memory_is_refused(tmp_path: Pat
         targets.read_ppg(tmp_path)
 
 
-def test_a_checkpoint_of_a_model_beyond_the_memory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from biosig_cli.models.ttm import TtmConfig
-
-    def claim(*_: Any) -> None:
-        raise MemoryError
+@pytest.mark.parametrize("width", [10**8, 10**30])
+def test_a_model_beyond_the_memory_is_refused(tmp_path: Path, width: int) -> None:
+    from biosig_cli.engine.checkpoint import load_checkpoint, save_checkpoint
 
     targets.checkpoint(tmp_path, None)
-    monkeypatch.setattr(TtmConfig, "build", claim)
-    with pytest.raises(CheckpointError, match="larger than the memory"):
+    content = load_checkpoint(tmp_path)
+    content["model_config"]["width"] = width
+    save_checkpoint(tmp_path / "best_model.pt", content)
+    with pytest.raises(ConfigError, match="larger than the memory"):
         targets.read_checkpoint(tmp_path)
 
 

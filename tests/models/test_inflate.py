@@ -116,6 +116,66 @@ def test_every_tensor_is_accounted_for(pretrained: TtmEncoder) -> None:
     }
 
 
+def test_new_rows_and_columns_are_the_mean_of_known_ones_with_noise_of_a_hundredth() -> None:
+    torch.manual_seed(1)
+    weights = {"wide": torch.randn(2, 40_000, dtype=torch.float64), "mixer": torch.randn(2, 2)}
+    inflation = Inflation(("PPG", "ECG"), ("ECG", "A", "PPG", "B"), {})
+    made, _ = inflate_weights(weights, {"wide": (0,), "mixer": (0, -1)}, inflation)
+    assert made["wide"].dtype == torch.float64
+    assert torch.equal(made["wide"][[2, 0]], weights["wide"])
+    noise = made["wide"][[1, 3]] - weights["wide"].mean(0)
+    assert noise.std(dim=1).tolist() == pytest.approx([0.01, 0.01], rel=0.03)
+    assert noise.mean(dim=1).tolist() == pytest.approx([0, 0], abs=3e-4)
+    known, drawn = [2, 0], [1, 3]
+    mixer = made["mixer"]
+    assert torch.equal(mixer[known][:, known], weights["mixer"])
+    for mine, mean in (
+        (mixer[drawn][:, known], weights["mixer"].mean(0, keepdim=True).expand(2, 2)),
+        (mixer[known][:, drawn], weights["mixer"].mean(1, keepdim=True).expand(2, 2)),
+        (mixer[drawn][:, drawn], weights["mixer"].mean().expand(2, 2)),
+    ):
+        torch.testing.assert_close(mine, mean, atol=0.05, rtol=0)
+        assert not torch.equal(mine, mean)
+
+
+@pytest.mark.parametrize("init", ["mean", "zero", "copy:B"])
+def test_what_stays_is_a_copy_that_shares_no_memory(init: str) -> None:
+    weights = {"known": torch.ones(2, 3), "other": torch.arange(3)}
+    for wanted, dims in ((("A", "B"), {"known": (0,)}), (("A", "B"), None), (("B", "C"), {})):
+        inflation = Inflation(("A", "B"), wanted, {}, init)
+        made, fates = inflate_weights(weights, dims, inflation)
+        assert {each.fate for each in fates} == {"copied"}
+        assert [(each.name, each.before, each.after) for each in fates] == [
+            ("known", (2, 3), (2, 3)),
+            ("other", (3,), (3,)),
+        ]
+        for name, tensor in weights.items():
+            assert torch.equal(made[name], tensor)
+            assert made[name].data_ptr() != tensor.data_ptr()
+
+
+def test_an_encoder_whose_channels_are_not_known_to_change_is_refused() -> None:
+    weights = {"a": torch.ones(3)}
+    with pytest.raises(CheckpointError, match="takes PPG, ECG, and no other channels") as error:
+        inflate_weights(weights, None, Inflation(("PPG", "ECG"), ("ECG", "PPG"), {}))
+    assert "--channels PPG,ECG" in error.value.hint
+    with pytest.raises(CheckpointError, match=r"a has 3 channels along dimension 0.* knows 2"):
+        inflate_weights(weights, {"a": (0,)}, Inflation(("PPG", "ECG"), FIVE, {}))
+
+
+def test_where_each_channel_comes_from_is_told() -> None:
+    def told(init: str, **settings: object) -> dict[str, tuple[str | None, str]]:
+        inflation = Inflation(("PPG", "ECG"), ("X", "ECG", "PLETH"), {"PLETH": "PPG"}, init)
+        assert not inflation.is_identity
+        return {each.channel: (each.known, each.how) for each in inflation.origins}
+
+    carried = {"ECG": ("ECG", "copied from ECG"), "PLETH": ("PPG", "copied from PPG")}
+    assert told("mean") == {"X": (None, "mean of PPG, ECG + noise 0.01")} | carried
+    assert told("zero") == {"X": (None, "zero")} | carried
+    assert told("copy:ECG") == {"X": (None, "copy:ECG")} | carried
+    assert Inflation(("A", "B"), ("A", "B"), {}).is_identity
+
+
 def test_nothing_in_common_is_an_error() -> None:
     with pytest.raises(CheckpointError, match="none of which is among ACC_X, ACC_Y") as error:
         Inflation(("PPG", "ECG"), ("ACC_X", "ACC_Y"), {})
@@ -127,6 +187,7 @@ def test_nothing_in_common_is_an_error() -> None:
     [
         ({"init": "random"}, "unknown --init 'random'"),
         ({"init": "copy"}, "unknown --init 'copy'"),
+        ({"init": "zero:PPG"}, "unknown --init 'zero:PPG'"),
         ({"init": "copy:EEG"}, "no channel EEG"),
         ({"renamed": {"PLETH": "PPG"}}, "not among --channels: PLETH"),
         ({"renamed": {"ACC_X": "EEG"}}, "no channel EEG"),

@@ -8,10 +8,12 @@ import pytest
 
 from biosig_cli.cli import run
 from biosig_cli.core.artifacts import sha256
+from biosig_cli.data.store import open_split
 from biosig_cli.engine.checkpoint import load_checkpoint, save_checkpoint
 from biosig_cli.report.cards import figure, text
 from biosig_cli.services.dataset_card import write_dataset_card
 from biosig_cli.services.model_card import write_model_card
+from biosig_cli.services.training import describe_data
 from tests.services.conftest import write_labelled
 
 
@@ -47,6 +49,16 @@ def test_card_of_a_bare_checkpoint_says_what_is_not_recorded(
     assert "raw recordings can't be given to it" in card
     assert "None" not in card
     assert "nan" not in card.lower()
+
+
+def test_card_of_a_model_says_how_old_its_people_were(encoder_run: Path, tmp_path: Path) -> None:
+    folder = write_labelled(tmp_path / "labelled")
+    stores = {split: open_split(folder, split) for split in ("train", "val")}
+    content = load_checkpoint(encoder_run) | {"data": describe_data(stores)}
+    save_checkpoint(tmp_path / "best_model.pt", content)
+    card = write_model_card(tmp_path, tmp_path / "card.md").read_text("utf-8")
+    n_windows = len(stores["train"])
+    assert f"| this model | train | {n_windows} | 5 | 30 (20 to 40), 5 | 3 F, 2 M |" in card
 
 
 def test_inflating_writes_a_card(encoder_run: Path, tmp_path: Path) -> None:

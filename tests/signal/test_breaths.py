@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biosig_cli.signal.beats import rate_per_window_bpm
-from biosig_cli.signal.breaths import breaths_per_window_bpm
+from biosig_cli.signal.breaths import breaths_per_window_bpm, find_breaths
 
 with warnings.catch_warnings():
     # wfdb uses a way of pandas that will go away.
@@ -28,6 +28,35 @@ def test_a_wave_has_its_own_rate_under_noise_and_drift(rate: int) -> None:
     known = found[np.isfinite(found)]
     assert len(known) >= (1 if rate == 6 else 4)
     np.testing.assert_allclose(known, rate, rtol=0.1)
+
+
+@pytest.mark.parametrize("sampling_hz", [25.0, 125.0])
+@pytest.mark.parametrize("rate", [6, 15, 30, 40])
+def test_each_breath_is_found_at_its_deepest_point(rate: int, sampling_hz: float) -> None:
+    time_s = np.arange(round(120 * sampling_hz)) / sampling_hz
+    # Up to four times as deep as others: the shallowest still stands out.
+    depth = 1 + 0.6 * np.sin(2 * np.pi * time_s / 60)
+    found = find_breaths(7 - 3e-6 * depth * np.cos(2 * np.pi * rate / 60 * time_s), sampling_hz)
+    expected = (np.arange(2 * rate) + 0.5) * 60 / rate
+    assert found.dtype == np.int64
+    np.testing.assert_allclose(found / sampling_hz, expected, atol=0.05 * 60 / rate)
+
+
+def test_what_is_no_breathing_is_not_counted() -> None:
+    time_s = np.arange(120 * 125) / 125
+    breaths = np.cos(2 * np.pi * 0.25 * time_s)
+    heart = 0.8 * np.sin(2 * np.pi * 1.2 * time_s)
+    drift = 10 * np.sin(2 * np.pi * 0.01 * time_s)
+    assert len(find_breaths(breaths + heart + drift, 125.0)) in (29, 30, 31)
+    # A second pause in a breath and a ripple are no breaths: nobody breathes twice in 1.4 s.
+    small = 0.1 * np.cos(2 * np.pi * 0.6 * time_s)
+    assert len(find_breaths(breaths + small, 125.0)) in (29, 30, 31)
+
+
+def test_a_few_seconds_and_ten_samples_are_no_error() -> None:
+    for n_samples in (2, 10, 400, 1250, 1252):
+        wave = np.sin(np.arange(n_samples) / 60)
+        assert len(find_breaths(wave, 125.0)) <= 4
 
 
 def test_a_still_recording_has_no_breaths() -> None:

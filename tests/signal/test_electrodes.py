@@ -6,6 +6,7 @@ from biosig_cli.data.channels import ChannelConfig, choose, spec_channels
 
 pytest.importorskip("mne")
 
+from biosig_cli.signal import electrodes
 from biosig_cli.signal.electrodes import (
     channel_of,
     electrode_positions,
@@ -40,6 +41,8 @@ def test_electrodes_have_one_name_whatever_a_file_calls_them(raw, name):
     [
         ("ECG ECG", "ecg"),
         ("EEG EKG1-REF", "ecg"),
+        ("Resp chest", "resp"),
+        ("AIRFLOW RESP", "other"),
         ("EEG A2-A1", "other"),
         ("EEG A1-REF", "other"),
         ("M2", "other"),
@@ -59,6 +62,41 @@ def test_electrodes_have_one_name_whatever_a_file_calls_them(raw, name):
 )
 def test_what_no_montage_knows_never_counts_as_eeg(raw, kind):
     assert channel_of(raw)[1] == kind
+
+
+def test_a_name_is_told_without_what_surrounds_it():
+    for raw, name in {
+        " EEG  EKG1-REF.. ": "EKG1",
+        "ECG ECG": "ECG",
+        "ECG EKG": "ECG EKG",
+        "eeg_Photic LE": "Photic",
+        "EMG-chin": "EMG-chin",
+    }.items():
+        assert channel_of(raw)[0] == name
+
+
+def test_without_mne_there_is_a_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(electrodes, "find_spec", lambda name: None)
+    for asked in (lambda: montage_electrodes("biosemi64"), lambda: electrode_positions(["Cz"])):
+        with pytest.raises(ConfigError, match="mne, which is not installed") as caught:
+            asked()
+        assert "biosig[eeg]" in caught.value.hint
+
+
+def test_opposite_electrodes_of_a_symmetric_montage_are_mirrored():
+    """As a head has no left and right, once the centre of its best sphere is taken away."""
+    for left, right in (("C3", "C4"), ("O1", "O2"), ("E36", "E104"), ("E70", "E83")):
+        places = electrode_positions([left, right])
+        mirrored = places[left] * np.array([-1, 1, 1])
+        np.testing.assert_allclose(mirrored, places[right], atol=0.06)
+
+
+def test_the_centre_is_that_of_the_sphere_through_the_electrodes():
+    places = np.array(
+        list(electrode_positions(["Cz", "Fpz", "Oz", "T7", "T8", "F3", "P4"]).values())
+    )
+    moved = [1.0, -2.0, 0.5] + 3.0 * places
+    np.testing.assert_allclose(electrodes._centre(moved), [1.0, -2.0, 0.5], atol=1e-3)
 
 
 def test_positions_lie_on_the_unit_sphere_with_the_nose_in_front():

@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 from biosig_cli.core.errors import DataError
 from biosig_cli.tasks.curves import confusion, curves
 from biosig_cli.tasks.metrics import (
+    HIGHER_IS_BETTER,
     Figure,
     choose_threshold,
     classification_figures,
@@ -159,6 +160,45 @@ def test_blood_pressure_is_graded():
     assert worse["aami"].value == 0
     assert worse["bhs"].why.startswith("grade D;")
     assert "aami" not in regression_figures(target, target + error, "bpm")
+
+
+# O'Brien et al. (1993), table: percent of errors within 5, 10 and 15 mmHg, and the next grade.
+GRADES = [("A", (60, 85, 95), "B"), ("B", (50, 75, 90), "C"), ("C", (40, 65, 85), "D")]
+
+
+@pytest.mark.parametrize(("grade", "shares", "next_one"), GRADES)
+def test_a_grade_needs_all_three_shares(grade, shares, next_one):
+    def found(*within):
+        per_band = np.diff([0, *within, 100])
+        error = np.repeat([5.0, -10.0, 15.0, 15.1], per_band)
+        return regression_figures(np.zeros(100), error, "mmHg")["bhs"].why[:7]
+
+    assert found(*shares) == f"grade {grade}"
+    for place in range(3):
+        lower = list(shares)
+        lower[place] -= 1
+        assert found(*lower) == f"grade {next_one}"
+
+
+def test_a_better_answer_has_better_figures():
+    target, score, _ = people(8, 40)
+    clear = 0.98 * target + 0.01
+    noise = np.random.default_rng(3).normal(size=len(target))
+    value = target + 3 * noise
+    pairs = [(classification_figures(target, both(each)) for each in (score, clear))]
+    pairs += [
+        (regression_figures(100 + each, 100 + each + scale * noise, "mmHg") for scale in (9, 0.1))
+        for each in [value]
+    ]
+    judged = set()
+    for worse, better in pairs:
+        better = {name: figure.value for name, figure in better.items()}
+        worse = {name: figure.value for name, figure in worse.items()}
+        for name in HIGHER_IS_BETTER.keys() & worse.keys():
+            assert (better[name] > worse[name]) == HIGHER_IS_BETTER[name], name
+            assert better[name] != worse[name], name
+            judged.add(name)
+    assert judged == set(HIGHER_IS_BETTER)
 
 
 def test_figures_do_not_depend_on_the_order_of_windows_to_the_last_bit():

@@ -7,7 +7,7 @@ only channels that are wanted are opened.
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +71,7 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            raw: BaseRaw = getattr(mne.io, READERS[ending])(
-                path, preload=False, verbose="warning", **chosen
-            )
+            raw: BaseRaw = _open(getattr(mne.io, READERS[ending]), path, chosen)
     except FileNotFoundError as error:
         raise DataError(
             f"{path.name} lacks the file that its samples are in: {error}",
@@ -110,6 +108,20 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             hint="copy or download it again",
         )
     return raw
+
+
+def _open(reader: Callable[..., "BaseRaw"], path: Path, chosen: Mapping[str, Any]) -> "BaseRaw":
+    try:
+        return reader(path, preload=False, verbose="warning", **chosen)
+    except Exception as error:  # mne has no class of its own for it
+        if "encoding='latin1'" not in str(error):
+            raise
+        # Events are UTF-8 by the standard; older programs write them as Latin-1.
+        raw = reader(path, preload=False, verbose="warning", encoding="latin1", **chosen)
+        words = "".join(map(str, raw.annotations.description))
+        if words.isascii() or not words.isprintable():
+            raise  # what was no UTF-8 is no text at all
+        return raw
 
 
 def _homes(path: Path) -> set[Path]:
