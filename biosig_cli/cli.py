@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -146,10 +147,23 @@ def _fail(message: str, hint: str, code: int) -> int:
     return code
 
 
+def _stop_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Stop a moment later where a Ctrl-C fell into the end of an object, and Python dropped it."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    whom = threading.main_thread().ident, signal.SIGINT
+    again = threading.Timer(0.05, signal.pthread_kill, whom)
+    again.daemon = True
+    again.start()
+
+
 def main() -> None:
     """Entry point of `biosig`."""
     # A batch system stops a job as Ctrl-C does: files that are half written are taken away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if sys.platform != "win32":
+        sys.unraisablehook = _stop_again
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # before the command began

@@ -43,6 +43,33 @@ def test_a_command_may_be_ended_a_hundred_times(base: Path, tmp_path: Path, name
         assert course.faults == [], course
 
 
+LOSES = """
+import os, signal, time
+from biosig_cli import cli
+
+class Ended:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+def run(arguments):
+    Ended()
+    time.sleep(60)
+    return 0
+
+cli.run = run
+cli.main()
+"""
+"""A command to which SIGTERM comes where Python drops what is raised."""
+
+
+def test_a_stop_that_comes_as_an_object_ends_is_not_lost() -> None:
+    done = subprocess.run([sys.executable, "-c", LOSES], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 130
+    assert done.stderr.startswith("error: stopped")
+    assert "Traceback" not in done.stderr
+
+
 def hold(folder: Path, ready: Any) -> None:
     with alone_in(folder):
         ready.set()

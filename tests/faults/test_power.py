@@ -57,6 +57,16 @@ def test_every_file_is_on_the_disk_before_it_gets_its_name(
     assert unsafe(log, out) == []
 
 
+def test_the_lines_of_an_epoch_are_on_the_disk_before_its_checkpoint(
+    base: Path, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "out", tmp_path / "told"
+    start(COMMANDS["pretrain"], base, out, wrong=partial(watch, log)).join()
+    names = [Path(line).name for line in log.read_text("utf-8").splitlines()]
+    kept = [name for name in names if name in ("metrics.jsonl", "last_model.pt")]
+    assert kept[-6:] == ["metrics.jsonl", "last_model.pt"] * 3
+
+
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """What is flushed and renamed, by the names that files have then."""
