@@ -30,7 +30,7 @@ def find_breaths(samples: NDArray[np.floating], sampling_hz: float) -> NDArray[n
     breathing = signal.sosfiltfilt(sos, samples.astype(np.float64), padlen=padding)
     peaks, _ = signal.find_peaks(
         breathing,
-        distance=max(1, int(SHORTEST_BREATH_S * sampling_hz)),
+        distance=int(SHORTEST_BREATH_S * sampling_hz),
         prominence=PROMINENCE * breathing.std(),
     )
     return np.asarray(peaks, dtype=np.int64)

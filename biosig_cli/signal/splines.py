@@ -25,7 +25,7 @@ def spline_kernel(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
     """
     order = np.arange(1, N_TERMS + 1)
     terms = (2 * order + 1) / ((order * (order + 1.0)) ** STIFFNESS * 4 * np.pi)
-    cosines = np.clip(_on_sphere(one) @ _on_sphere(other).T, -1, 1)
+    cosines = _on_sphere(one) @ _on_sphere(other).T
     values: NDArray[np.float64] = legval(cosines, np.concatenate([[0.0], terms]))
     return values
 

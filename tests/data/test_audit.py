@@ -13,6 +13,9 @@ from biosig_cli.data.parts import write_npz
 from biosig_cli.data.store import open_store
 from tests.stores import change_manifest, cut, spec_of, waves, write_clean, write_store
 
+NO_DATES = "a split does not state record and start_s: overlap was not checked"
+NO_SUBJECTS = "a split does not state its subjects: they were not compared"
+
 
 def parts_of(*folders):
     return [place.open() for folder in folders for place in find_places(folder)]
@@ -137,7 +140,7 @@ def test_a_subject_of_several_records_is_a_finding_for_each(tmp_path):
 
 
 def test_what_was_checked_is_counted_and_what_was_not_is_told(tmp_path):
-    labels = {"quality": {"derived_from": ["ABP"]}, "age": {}}
+    labels = {"quality": {"derived_from": ["ABP"]}, "age": {}, "sex": {}}
     train, val, test = parts_of(write_clean(tmp_path, labels=labels))
     store = {"digest": train.store.digest, "subjects": ["s0"]}
     models = [Trained("run", {"train": store}), Trained("parent", {"train": {"digest": "x"}})]
@@ -148,12 +151,15 @@ def test_what_was_checked_is_counted_and_what_was_not_is_told(tmp_path):
         ("overlap in time", 3, "pairs of splits"),
         ("pretraining subjects", 2, "tests x checkpoints"),
         ("statistics", 3, "stores that state theirs"),
-        ("labels' own channels", 6, "labels"),
+        ("labels' own channels", 9, "labels"),
     ]
     assert report.notes == ["parent does not say whose windows it was trained on"]
     (not_given,) = report.not_given
     assert not_given.startswith("not all windows that parent was trained on were given")
     assert quick_audit([train, val, test], labels=["age"]).checked[-1][1] == 3
+    assert quick_audit([train, test], models[:1]).not_given == []
+    without = quick_audit([train], models[:1])
+    assert len(without.not_given) == 1  # that nothing across splits was checked
     without = quick_audit([train, val], models[:1])
     assert without.notes == ["no test split was given: checkpoints were compared with nothing"]
     assert without.checked[0][1] == 1
@@ -293,9 +299,23 @@ def test_windows_without_record_or_subject_are_compared_by_what_they_have(tmp_pa
     ]
     assert report.checked[0][1:] == (1, "pairs of splits")
     assert report.checked[1][1:] == (0, "pairs of splits")
-    assert [note for note in report.notes if "not checked" in note or "not compared" in note] == [
-        "a split does not state record and start_s: overlap was not checked"
-    ]
+    assert NO_DATES in report.notes
+    assert NO_SUBJECTS not in report.notes
+
+
+@pytest.mark.parametrize("lacks", ["val", "test"])
+def test_two_splits_are_compared_where_both_state_it_and_not_otherwise(tmp_path, lacks):
+    facts = {"channels": np.array(["PPG", "ECG"]), "sampling_hz": np.array(125.0)}
+    known = {name: np.array([name] * 3) for name in ("subject", "record")}
+    known["start_s"] = np.arange(3.0)
+    for split in ("val", "test"):
+        columns = facts if split == lacks else facts | known
+        np.savez(tmp_path / f"{split}_windows.npz", data=np.ones((3, 2, 50)), **columns)
+    model = Trained("run", {"train": {"digest": "x", "subjects": ["subject"]}})
+    report = quick_audit(parts_of(tmp_path), [model])
+    assert [each[1] for each in report.checked[:2]] == [0, 0]
+    assert {NO_DATES, NO_SUBJECTS} <= set(report.notes)
+    assert kinds(report.findings) == ({"pretrained"} if lacks == "val" else set())
 
 
 def test_a_folder_without_windows_is_refused(tmp_path):

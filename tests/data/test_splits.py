@@ -7,6 +7,7 @@ from biosig_cli.data.splits import (
     SPLITS,
     WITHOUT_TEST,
     Splits,
+    find_overlap,
     fixed_splits,
     hold_out,
     read_splits,
@@ -86,6 +87,7 @@ def test_fixed_splits_are_checked():
         "val": [],
         "test": ["c"],
     }
+    assert find_overlap({"train": ["a", "b"], "val": [], "test": ["c"]}, subjects) == ""
     with pytest.raises(ConfigError, match="name d"):
         fixed_splits({"train": ["a", "d"]}, subjects)
     with pytest.raises(ConfigError, match="subject x stands in train and val"):

@@ -44,13 +44,19 @@ def test_each_breath_is_found_at_its_deepest_point(rate: int, sampling_hz: float
 
 def test_what_is_no_breathing_is_not_counted() -> None:
     time_s = np.arange(120 * 125) / 125
-    breaths = np.cos(2 * np.pi * 0.25 * time_s)
+    breaths = -np.cos(2 * np.pi * 0.25 * time_s)
     heart = 0.8 * np.sin(2 * np.pi * 1.2 * time_s)
-    drift = 10 * np.sin(2 * np.pi * 0.01 * time_s)
-    assert len(find_breaths(breaths + heart + drift, 125.0)) in (29, 30, 31)
-    # A second pause in a breath and a ripple are no breaths: nobody breathes twice in 1.4 s.
-    small = 0.1 * np.cos(2 * np.pi * 0.6 * time_s)
-    assert len(find_breaths(breaths + small, 125.0)) in (29, 30, 31)
+    drift = 10 * np.sin(2 * np.pi * 0.005 * time_s)
+    ripple = 0.1 * np.cos(2 * np.pi * 0.6 * time_s)
+    for more in (heart + drift, ripple, 3 * time_s):
+        found = find_breaths(breaths + more, 125.0)
+        np.testing.assert_allclose(found / 125, 2 + 4 * np.arange(30), atol=0.4)
+
+
+@pytest.mark.parametrize("hz", [0.8, 1.0, 1.5])
+def test_nobody_breathes_twice_in_less_than_one_and_a_half_seconds(hz: float) -> None:
+    found = find_breaths(np.sin(2 * np.pi * hz * np.arange(7500) / 125), 125.0)
+    assert np.diff(found).min() / 125 >= 1.4
 
 
 def test_a_few_seconds_and_ten_samples_are_no_error() -> None:
@@ -61,6 +67,7 @@ def test_a_few_seconds_and_ten_samples_are_no_error() -> None:
 
 def test_a_still_recording_has_no_breaths() -> None:
     assert np.isnan(breaths_per_window_bpm(np.zeros(15_000), STARTS, 3750, 125.0)).all()
+    assert len(find_breaths(np.full(15_000, 3.0), 125.0)) == 0
 
 
 @pytest.mark.parametrize("record", ["01", "02", "12", "18", "31"])

@@ -155,6 +155,20 @@ def test_a_signal_without_noise_stays_as_it_is():
     assert decibels(np.array(1.0), noise_power(flat, sampling_hz=125.0)[1]) == 100
 
 
+@pytest.mark.parametrize("mode", ["soft", "garrote"])
+def test_nothing_stays_nothing(mode):
+    config = DenoiseConfig(mode=mode)
+    assert not wavelet_denoise(np.zeros(2000), config).any()
+    assert [float(each) for each in noise_power(np.zeros(2000), config, sampling_hz=50.0)] == [0, 0]
+
+
+def test_a_signal_is_halved_once_to_twelve_times():
+    assert [DenoiseConfig.parse({"level": level}).level for level in (1, 12)] == [1, 12]
+    for level in (0, 13):
+        with pytest.raises(ConfigError, match="level"):
+            DenoiseConfig.parse({"level": level})
+
+
 def test_a_filter_before_hides_the_noise_from_the_universal_threshold():
     """So the denoised twin is made before the band filter, not after it."""
     noisy = pulse() + 0.2 * np.random.default_rng(4).normal(size=15_000)

@@ -109,6 +109,13 @@ def test_what_is_missing_counts_as_zero_and_what_is_flat_is_zero():
     np.testing.assert_allclose(pass_band(1e-9 * window, 125.0), pass_band(window, 125.0), atol=1e-5)
 
 
+def test_the_band_of_a_batch_is_that_of_its_rows():
+    windows = np.stack([waves(seed, 10.0) + 5 for seed in range(3)])
+    band = pass_band(windows, 125.0)
+    assert (band.shape, band.dtype) == ((3, 2, 1250), np.float32)
+    np.testing.assert_allclose(band[2, 1], pass_band(windows[2, 1], 125.0), atol=1e-6)
+
+
 def test_there_is_a_band_from_a_rate_and_a_length_on():
     # The upper edge, 0.45 of the rate, is 1.5 times the lower one at the least.
     assert pass_band(np.ones((1, 100)), 6.6) is None

@@ -116,7 +116,7 @@ def test_one_class_alone_leaves_figures_undefined_and_says_why(only, kept):
     for name in ("auroc", "auprc", "balanced_accuracy", "mcc"):
         assert figures[name] == Figure(None, why="only one class among the windows")
     assert figures["majority"].value == 1
-    assert figures[kept].value is not None
+    assert figures[kept] == Figure(pytest.approx({0.0: 1 / 3, 1.0: 2 / 3}[only]))
     other = {"specificity": "sensitivity", "sensitivity": "specificity"}[kept]
     assert figures[other].why == f"no windows of class {1 - int(only)}"
 
@@ -136,6 +136,9 @@ def test_no_windows_and_few_windows_are_no_crash():
     figures = regression_figures(np.array([70.0]), np.array([72.0]))
     assert figures["mae"].value == figures["bias"].value == 2
     assert figures["loa_low"] == figures["r"] == Figure(None, why="fewer than 2 windows")
+    figures = regression_figures(np.array([70.0, 70]), np.array([72.0, 74]))
+    assert figures["loa_low"].value == pytest.approx(3 - 1.96 * math.sqrt(2))
+    assert figures["r"] == Figure(None, why="all targets are the same")
 
 
 def test_a_constant_has_no_correlation_even_far_from_zero():
@@ -170,14 +173,17 @@ GRADES = [("A", (60, 85, 95), "B"), ("B", (50, 75, 90), "C"), ("C", (40, 65, 85)
 def test_a_grade_needs_all_three_shares(grade, shares, next_one):
     def found(*within):
         per_band = np.diff([0, *within, 100])
-        error = np.repeat([5.0, -10.0, 15.0, 15.1], per_band)
-        return regression_figures(np.zeros(100), error, "mmHg")["bhs"].why[:7]
+        edges = [5.0, -10.0, 15.0, 99.0], [0.0, 5.1, -10.1, 15.1]  # the largest and the smallest
+        errors = [np.repeat(each, per_band) for each in edges]
+        told = [regression_figures(np.zeros(100), each, "mmHg")["bhs"] for each in errors]
+        assert {each.value for each in told} == {within[0] / 100}
+        return {each.why[:7] for each in told}
 
-    assert found(*shares) == f"grade {grade}"
+    assert found(*shares) == {f"grade {grade}"}
     for place in range(3):
         lower = list(shares)
         lower[place] -= 1
-        assert found(*lower) == f"grade {next_one}"
+        assert found(*lower) == {f"grade {next_one}"}
 
 
 def test_a_better_answer_has_better_figures():
@@ -230,6 +236,20 @@ def test_the_threshold_lies_midway_and_near_a_half_among_equals():
     )
 
 
+def test_of_two_that_are_equally_good_the_lower_may_be_nearer_to_a_half():
+    # As above, mirrored: 0.4, 0.625 and 0.775.
+    assert choose_threshold(1 - TARGET, both(1 - SCORE)) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("low", [0.1, 0.3, 0.5, 0.7, 0.9])
+def test_neighbouring_numbers_are_told_apart(low):
+    """There is no number midway between them; it would be rounded to one of them, or the other."""
+    for start in (low, np.nextafter(low, 1)):
+        probability = both([0.01, start, np.nextafter(start, 1), 0.99])
+        target = np.array([0.0, 0, 1, 1])
+        assert decide(probability, choose_threshold(target, probability)).tolist() == [0, 0, 1, 1]
+
+
 def test_where_no_threshold_helps_it_is_a_half():
     assert choose_threshold(np.zeros(3), both([0.1, 0.2, 0.3])) == 0.5
     assert choose_threshold(TARGET, both(np.full(4, 0.3))) == 0.5
@@ -249,6 +269,15 @@ def test_no_other_threshold_has_a_better_balanced_accuracy():
 def test_windows_may_have_a_threshold_each():
     assert decide(both([0.3, 0.3]), np.array([0.2, 0.4])).tolist() == [1, 0]
     assert decide(both([0.3, 0.5]), None).tolist() == [0, 1]
+
+
+def test_a_figure_is_written_with_all_that_is_said_of_it():
+    assert json.loads(json.dumps(Figure(0.5, 0.4, 0.6, "few").plain())) == {
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "why": "few",
+    }
 
 
 def test_confusion_has_true_classes_in_rows():
