@@ -80,6 +80,15 @@ app.add_typer(configs, rich_help_panel="Look and check")
 
 
 STOPPED = "stopped", "run the same command again: what is finished is kept", 130
+STARVED = (
+    "there is not enough memory",
+    "end other programs, or take less at a time (--batch-size, --workers, --num-workers), and run "
+    "the same command again: what is finished is kept",
+    3,
+)
+NO_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "DataLoader worker (pid")
+"""How torch says it, or that the system ended a process of its, most likely for that reason; of the
+memory of a GPU, the training speaks itself."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -101,6 +110,8 @@ def run(arguments: Sequence[str]) -> int:
         if _was_stopped(error):
             return _fail(*STOPPED)
         if not _is_ours(error):
+            if isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY):
+                return _fail(*STARVED)
             raise
         if "--verbose" in first:
             traceback.print_exc()

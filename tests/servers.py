@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HANG, STALL, CUT, TRUNCATED, HTML = "hang", "stall", "cut", "truncated", "html"
+ENDLESS = "endless"
 ELSEWHERE, HERE, WRONG_PART, SHORT_PART = "elsewhere", "here", "wrong part", "short part"
 
 
@@ -85,6 +86,11 @@ class Handler(BaseHTTPRequestHandler):
             )
         elif fault == HERE:
             self.send(302, b"", {"Location": self.path})
+        elif fault == ENDLESS:
+            self.send_response(200)
+            self.end_headers()
+            for _ in range(128):  # 8 MB, which is more than there is room for
+                self.wfile.write(bytes(2**16))
         elif fault == TRUNCATED:
             whole = file.read_bytes()
             self.send(200, whole[: len(whole) // 2])

@@ -5,9 +5,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +20,8 @@ from biosig_cli.core.errors import ConfigError, DataError
 FORMAT = 1
 """Version of the layout of stores and checkpoints."""
 
-TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.[^.]*)?")
+UNFINISHED = ".biosig-"
+TEMPORARY = re.compile(rf"\.(.+){re.escape(UNFINISHED)}[a-z0-9_]{{8}}(\.[^.]*)?")
 """What `atomic_path` calls a file until it is whole: its name, eight letters, its ending again."""
 
 
@@ -35,25 +37,72 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+            dir=path.parent, prefix=f".{path.name}{UNFINISHED}", suffix=path.suffix
         )
         os.close(handle)
     except OSError as error:
         raise _cannot_write(path, error) from None
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes private files; results are as readable as any other file of the user.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        with _held(temporary):
+            yield temporary
+            # mkstemp makes private files; results are as readable as any other file of the user.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            put_in_place(temporary, path)
     except OSError as error:
         raise _cannot_write(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of `folder` in the end.
+
+    A reader sees the old folder, the new one or none. After an error the old one is left.
+
+    Raises:
+        ConfigError: If another command makes the same one now.
+        DataError: If it can't be made or the disk is full.
+    """
+    folder = folder.resolve()
+    beside = folder.with_name(f".{folder.name}{UNFINISHED}folder")
+    with alone_in(beside):
+        try:
+            for left in beside.iterdir():  # by a command that was killed
+                shutil.rmtree(left)
+            (beside / "new").mkdir()
+            yield beside / "new"
+            if folder.exists():
+                folder.replace(beside / "old")
+            put_in_place(beside / "new", folder)
+        except OSError as error:
+            raise _cannot_write(folder, error) from None
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Give a file, or a folder, its name once all of it is on the disk.
+
+    After a power cut there is what was there before, or all of it.
+    """
+    for each in (*made.rglob("*"), made):
+        _flush(each)
+    made.replace(path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    # Windows and some network drives can't flush the names in a folder.
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _cannot_write(path: Path, error: OSError) -> DataError:
@@ -99,9 +148,16 @@ def check_format(data: Mapping[str, Any], where: object) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        DataError: If it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror or error}") from None
 
 
 def hold(file: IO[str]) -> None:
@@ -111,6 +167,16 @@ def hold(file: IO[str]) -> None:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    if os.name == "nt":  # an open file can't be renamed there
+        yield
+        return
+    with path.open(encoding="utf-8") as file:
+        hold(file)
+        yield
 
 
 def is_held(path: Path) -> bool:
@@ -140,11 +206,16 @@ def alone_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise _cannot_write(folder, error) from None
     with _locked(folder):
-        for path in folder.rglob(".*"):
-            found = TEMPORARY.fullmatch(path.name)
-            if found and Path(found[1]).suffix == (found[2] or ""):
-                path.unlink(missing_ok=True)
+        clear_half_written(folder.rglob(".*"))
         yield
+
+
+def clear_half_written(paths: Iterable[Path]) -> None:
+    """Take away those of `paths` that killed commands left half written, and no others."""
+    for path in paths:
+        found = TEMPORARY.fullmatch(path.name)
+        if found and Path(found[1]).suffix == (found[2] or "") and not is_held(path):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

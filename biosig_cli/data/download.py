@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import IO
 
-from biosig_cli.core.artifacts import read_json, sha256, write_json
+from biosig_cli.core.artifacts import put_in_place, read_json, sha256, write_json
 from biosig_cli.core.errors import DataError, DiskFullError, DownloadError
 from biosig_cli.data.transfer import (
     Check,
@@ -86,7 +86,7 @@ class Downloads:
             facts = {"url": url, "bytes": part.stat().st_size, "sha256": sha256(part)}
             # A file without its facts is checked once more; facts without their file are nothing.
             _facts_file(path).unlink(missing_ok=True)
-            part.replace(path)
+            put_in_place(part, path)
             write_json(_facts_file(path), facts)
 
     def fetch_all(

@@ -228,6 +228,9 @@ def read_ahead(
         portions: What to read, in order.
         cut: Cuts the rows of a batch into those of several.
         starts: By loader, what the rows of its windows count from in all of them together.
+
+    Raises:
+        DataError: If windows can't be read.
     """
     if cut is not None:
         portions = [replace(each, rows=rows) for each in portions for rows in cut(each.rows)]
@@ -241,17 +244,29 @@ def read_ahead(
         generator=torch.Generator(),
     )
     for portion, batch in zip(portions, batches, strict=True):
+        if isinstance(batch, DataError):
+            raise batch
         # Here rather than in the reader, which may be another process.
         yield replace(batch, spec=getattr(loaders[portion.part].store, "spec", None))
 
 
-class _Reader(Dataset[Batch]):
-    """Reads one batch at a time; an item is a batch, its index is a portion."""
+class _Reader(Dataset[Batch | DataError]):
+    """Reads one batch at a time; an item is a batch, its index is a portion.
+
+    What can't be read is given back as an error: torch would make a traceback of it on its way out
+    of another process.
+    """
 
     def __init__(self, loaders: Sequence[Loader], starts: Sequence[int]) -> None:
         self.loaders, self.starts = loaders, starts
 
-    def __getitem__(self, portion: Portion) -> Batch:
+    def __getitem__(self, portion: Portion) -> Batch | DataError:
+        try:
+            return self._read(portion)
+        except DataError as error:
+            return error
+
+    def _read(self, portion: Portion) -> Batch:
         loader, rows = self.loaders[portion.part], np.asarray(portion.rows, np.int64)
         window = torch.from_numpy(rows + self.starts[portion.part])
         return Batch(

@@ -186,6 +186,13 @@ class Transfer:
                 n_here += len(chunk)
                 self.course.n_bytes += len(chunk)
                 self.course.receiving[self.part.name] = (n_here, size)
+                if not size and not _free(self.part.parent):
+                    self.file.truncate(0)  # it may have no end
+                    raise DiskFullError(
+                        f"{self.part.parent.parent} has no more room; the server does not say how "
+                        f"large {self.part.name} is, and has sent {n_here / 1e9:.2f} GB",
+                        hint="make room, or choose another folder: --cache FOLDER",
+                    )
         except HTTPError as error:
             raise _BrokenError(
                 f"the connection broke after {n_here:,} bytes ({_cause(error)})"
@@ -263,7 +270,7 @@ def _extent(response: requests.Response) -> tuple[int, int]:
 
 
 def _check_room(folder: Path, course: Course) -> None:
-    free = max(shutil.disk_usage(folder).free - SPARE_BYTES, 0)
+    free = _free(folder)
     now, later = course.needs()
     if now + later > free:
         after = f", and those after them about {later / 1e9:.2f} GB" if later else ""
@@ -272,6 +279,10 @@ def _check_room(folder: Path, course: Course) -> None:
             f"{now / 1e9:.2f} GB{after}",
             hint="make room, take fewer cases, or choose another folder: --cache FOLDER",
         )
+
+
+def _free(folder: Path) -> int:
+    return max(shutil.disk_usage(folder).free - SPARE_BYTES, 0)
 
 
 def _server(url: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -126,6 +127,9 @@ class MetricsLog:
         """Write an epoch."""
         newest = {name: values[-1] for name, values in history.items()}
         self._write({"step": step} | newest | {"epoch": epoch, **timings})
+        if self.path is not None:
+            with writing(self.path):  # a checkpoint that survives a power cut has its lines
+                os.fsync(self.file.fileno())
 
     def _write(self, row: Mapping[str, float]) -> None:
         if self.path is None:

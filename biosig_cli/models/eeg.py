@@ -28,7 +28,7 @@ class EegConfig(ModelConfig):
     """Samples in a patch: 10 to 25 where timing matters, 200 as in LaBraM."""
     width: int = Field(128, gt=0)
     """Features of a token."""
-    n_layers: int = Field(4, gt=0)
+    n_layers: int = Field(4, gt=0, le=256)
     """Blocks of attention over time, then over electrodes."""
     n_heads: int = Field(4, gt=0)
     """Heads of each attention; divides the width."""

@@ -44,9 +44,9 @@ class TtmConfig(ModelConfig):
     """Samples in a patch; divides the context length."""
     width: int = Field(192, gt=0)
     """Features of a token (d_model)."""
-    n_layers: int = Field(3, gt=0)
+    n_layers: int = Field(3, gt=0, le=256)
     """Mixer layers at each level."""
-    n_levels: int = Field(3, ge=0)
+    n_levels: int = Field(3, ge=0, le=16)
     """Levels of adaptive patching."""
     expansion: int = Field(2, gt=0)
     """Width of the hidden layers, as a multiple."""

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from pydantic import Field
 
-from biosig_cli.core.artifacts import atomic_path, check_format, read_json
+from biosig_cli.core.artifacts import atomic_path, check_format, clear_half_written, read_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import BiosigError, ConfigError, DataError, LeakageError
 from biosig_cli.core.progress import Reporter, duration
@@ -156,6 +156,7 @@ def check_before_scoring(
 def write_findings(path: Path, result: AuditResult) -> None:
     """Write all findings as CSV, or as JSON with what was checked."""
     findings = result.plain()["findings"]
+    clear_half_written(path.parent.glob(".*"))
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".csv":
             table = csv.DictWriter(file, [field.name for field in fields(Finding)])

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from biosig_cli.core.artifacts import atomic_path
 from biosig_cli.core.config import (
     COMMANDS,
     SHARED,
@@ -154,8 +155,8 @@ def copy_config(name: str, target: Path | None, reporter: Reporter) -> Path:
     target = target / source.name if target.is_dir() else target
     if target.exists():
         raise ConfigError(f"{target} is there already", hint="give another name: --output FILE")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)
     reporter.fact("written", target, f"try it: biosig configs validate {target}")
     return target
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from biosig_cli.core.artifacts import FORMAT, atomic_path, provenance, write_json
+from biosig_cli.core.artifacts import FORMAT, alone_in, atomic_path, provenance, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
@@ -80,13 +80,21 @@ def evaluate(config: EvaluateConfig, reporter: Reporter) -> EvaluateResult:
     """Score checkpoints on windows of people that they never saw, and write a report.
 
     Raises:
-        ConfigError: If the models answer different questions.
+        ConfigError: If the models answer different questions, or another command writes into the
+            folder.
         DataError: If there are no windows or no labels.
         CheckpointError: If a checkpoint can't be read.
         LeakageError: If a model, or one that it comes from, saw someone in the test split.
     """
     models = open_candidates(config.checkpoint)
     folder = config.output_dir or models[0].folder
+    with alone_in(folder):
+        return _evaluate(config, models, folder, reporter)
+
+
+def _evaluate(
+    config: EvaluateConfig, models: Sequence[Candidate], folder: Path, reporter: Reporter
+) -> EvaluateResult:
     device = choose_device(config.device, Machine.detect())
     reporter.fact("device", device.value, device.why)
     task = settled_task(models, config.task)

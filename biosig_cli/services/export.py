@@ -1,9 +1,6 @@
 """`biosig export`: a model as files that other programs read, tried on real windows first."""
 
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from biosig_cli.core.artifacts import FORMAT, provenance, write_json
+from biosig_cli.core.artifacts import FORMAT, atomic_folder, provenance, write_json
 from biosig_cli.core.errors import CheckpointError, ConfigError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.remote import StorePath
@@ -70,7 +67,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
         CheckpointError: If it can't be read, can't be written in that form, or says something
             else there; nothing is left then.
         ConfigError: If the folder holds something else, or a package is missing.
-        DataError: If there is not one window to try it on.
+        DataError: If there is not one window to try it on, or the folder can't be written.
     """
     if config.int8 and config.format != "onnx":
         raise ConfigError("--int8 is of --format onnx", hint="leave it out, or export ONNX")
@@ -83,7 +80,7 @@ def export(config: ExportConfig, reporter: Reporter) -> ExportResult:
     windows, given = some_windows(config, candidate)
     tried = f"{len(windows)} windows of {', '.join(dict.fromkeys(each.name for each in given))}"
     reporter.fact("tried on", tried)
-    with made_whole(config.output) as folder:
+    with atomic_folder(config.output) as folder:
         if config.format == "onnx":
             asked = given if config.inputs else []
             facts = export_onnx(config, candidate, windows, asked, folder, reporter)
@@ -189,19 +186,6 @@ def check_output(folder: Path) -> None:
         raise ConfigError(
             f"{folder} is there already and holds no export", hint="give another --output FOLDER"
         )
-
-
-@contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """Give a folder beside `folder` that takes its place in the end; after an error it is gone."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as outer:
-        inner = Path(outer) / "new"
-        inner.mkdir()
-        yield inner
-        if folder.exists():
-            folder.rename(Path(outer) / "old")
-        inner.rename(folder)
 
 
 def _text(facts: dict[str, Any]) -> str:

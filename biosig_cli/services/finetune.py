@@ -30,7 +30,7 @@ from biosig_cli.services.finetune_folds import (
 from biosig_cli.services.finetune_model import Model, make_model, make_training
 from biosig_cli.services.finetune_start import Parent, find_parent
 from biosig_cli.services.model_card import MODEL_CARD, write_model_card
-from biosig_cli.services.run_folder import carry_out, make_run
+from biosig_cli.services.run_folder import alone, carry_out, make_run
 from biosig_cli.services.task_windows import open_task_windows
 from biosig_cli.services.training import (
     TrainingConfig,
@@ -129,13 +129,14 @@ def finetune(
     """
     ready = prepare(config, reporter, resume=resume, anyway=anyway)
     config, training = ready.config, ready.training
-    if ready.splits is not None:
-        write_json(config.output_dir / SPLITS_FILE, ready.splits)
-    result = carry_out("finetune", config, training, ready.content)
-    write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
-    conclude(config, result, ready.model, reporter)
-    if ready.folds is not None:
-        cross_validate(config, ready.parent, ready.folds, training.run, reporter)
+    with alone(config.output_dir):
+        if ready.splits is not None:
+            write_json(config.output_dir / SPLITS_FILE, ready.splits)
+        result = carry_out("finetune", config, training, ready.content)
+        write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
+        conclude(config, result, ready.model, reporter)
+        if ready.folds is not None:
+            cross_validate(config, ready.parent, ready.folds, training.run, reporter)
     return FinetuneResult(config.output_dir, config.output_dir / BEST, result)
 
 

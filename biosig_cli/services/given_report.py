@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from biosig_cli import __version__
-from biosig_cli.core.artifacts import atomic_path, sha256
+from biosig_cli.core.artifacts import atomic_path, clear_half_written, sha256
 from biosig_cli.core.errors import DataError
 from biosig_cli.core.progress import Reporter
 from biosig_cli.data.flagged import FlaggedWindows
@@ -163,6 +163,7 @@ def write_tables(
         DataError: If there is none, or the file can't be written.
     """
     n_rows, writer = 0, None
+    clear_half_written(path.parent.glob(".*"))
     with atomic_path(path) as temporary:
         try:
             for table in tables:

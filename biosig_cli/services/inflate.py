@@ -8,7 +8,7 @@ from typing import Any
 
 from biosig_cli import __version__
 from biosig_cli.catalog import load_encoder
-from biosig_cli.core.artifacts import FORMAT, sha256, write_json
+from biosig_cli.core.artifacts import FORMAT, alone_in, sha256, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError
 from biosig_cli.core.progress import Reporter
@@ -93,9 +93,10 @@ def inflate(config: InflateConfig, reporter: Reporter) -> InflateResult:
         "lineage": list(content.get("lineage", ())),
         "told": list(told_of_people(content)),
     }
-    save_checkpoint(config.output / BEST, made)
-    write_json(config.output / REPORT, report)
-    write_model_card(config.output, config.output / MODEL_CARD)
+    with alone_in(config.output):
+        save_checkpoint(config.output / BEST, made)
+        write_json(config.output / REPORT, report)
+        write_model_card(config.output, config.output / MODEL_CARD)
     say(report, reporter)
     reporter.fact("written", config.output / BEST, f"{REPORT}, {MODEL_CARD}")
     return InflateResult(config.output / BEST, report)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from biosig_cli import __version__
 from biosig_cli.catalog import open_source
-from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.artifacts import clear_half_written, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
@@ -112,6 +112,7 @@ def prepare_splits(config: PrepareSplitsConfig, reporter: Reporter) -> PrepareSp
         splits = hide_subjects(splits, Environment().subject_key)
         reporter.fact("subjects hidden", splits.meta["hash_subjects"], HOW_TO_KEY)
     path = config.output / f"splits_{config.mode}.json"
+    clear_half_written(config.output.glob(".*"))
     write_splits(path, splits)
     write_json(path.with_name(f"{path.stem}_config.json"), config.dump())
     _report(splits, path, reporter)

@@ -21,7 +21,7 @@ from biosig_cli.services.phases import close_phase, conclude_phases, open_phases
 from biosig_cli.services.pretrain_config import PretrainConfig
 from biosig_cli.services.pretrain_model import adopt_architecture, build, describe, find_start
 from biosig_cli.services.run_facts import CONFIG
-from biosig_cli.services.run_folder import carry_out, make_run
+from biosig_cli.services.run_folder import alone, carry_out, make_run
 from biosig_cli.services.training import (
     Place,
     check_folder,
@@ -82,20 +82,20 @@ def train_phases(
     """
     place = choose_place(config, Machine.detect(), reporter)
     distributed.from_first(lambda: check_folder(config.output_dir, resume=resume or anyway))
-    distributed.from_first(lambda: open_phases(config, reporter, anyway=anyway))
     done: list[str] = []
-    for number, (name, step) in enumerate(config.steps, start=1):
-        reporter.say(f"phase {number} of {len(config.phases)}: {name}")
-        begun = distributed.from_first((step.output_dir / CONFIG).exists)
-        result = train_once(
-            step, reporter, resume=begun, anyway=anyway and begun, place=place, of=config.output_dir
-        )
-        done.append(name)
-        # The next phase begins with what the first process has written.
-        distributed.from_first(lambda: close_phase(config, done))
-    if distributed.is_first():
-        conclude_phases(config, reporter)
-        write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
+    with alone(config.output_dir):
+        distributed.from_first(lambda: open_phases(config, reporter, anyway=anyway))
+        for number, (name, step) in enumerate(config.steps, start=1):
+            reporter.say(f"phase {number} of {len(config.phases)}: {name}")
+            begun = distributed.from_first((step.output_dir / CONFIG).exists)
+            again = {"resume": begun, "anyway": anyway and begun}
+            result = train_once(step, reporter, **again, place=place, of=config.output_dir)
+            done.append(name)
+            # The next phase begins with what the first process has written.
+            distributed.from_first(lambda: close_phase(config, done))
+        if distributed.is_first():
+            conclude_phases(config, reporter)
+            write_model_card(config.output_dir, config.output_dir / MODEL_CARD)
     return PretrainResult(config.output_dir, config.output_dir / BEST, result.train)
 
 
@@ -119,14 +119,16 @@ def train_once(
         of: Folder of the run that this is a phase of.
     """
     ready = prepare(config, reporter, resume=resume, anyway=anyway, place=place, of=of)
+    folder = ready.config.output_dir
     watched = watch(config.probe, ready.config.windows[0].store, ready.training)
-    result = carry_out("pretrain", ready.config, ready.training, ready.content)
-    conclude(result, ready.config, ready.training.run.reporter)
-    if watched is not None:
-        watched.conclude(ready.config.output_dir, result)
-    if distributed.is_first():
-        write_model_card(ready.config.output_dir, ready.config.output_dir / MODEL_CARD)
-    return PretrainResult(ready.config.output_dir, ready.config.output_dir / BEST, result)
+    with alone(folder):
+        result = carry_out("pretrain", ready.config, ready.training, ready.content)
+        conclude(result, ready.config, ready.training.run.reporter)
+        if watched is not None:
+            watched.conclude(folder, result)
+        if distributed.is_first():
+            write_model_card(folder, folder / MODEL_CARD)
+    return PretrainResult(folder, folder / BEST, result)
 
 
 @dataclass(frozen=True)

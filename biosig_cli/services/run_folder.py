@@ -1,6 +1,6 @@
 """A training carried out in its run folder: what is written there before it and after it."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ def make_run(
     )
 
 
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Keep other commands out of a run folder meanwhile; of several processes, the first does."""
+    return alone_in(folder) if distributed.is_first() else nullcontext()
+
+
 def carry_out(
     command: str, config: TrainingConfig, training: Training, content: dict[str, Any] | None
 ) -> TrainResult:
@@ -59,13 +64,6 @@ def carry_out(
         TrainingError: If a loss is not finite.
         InterruptedRunError: If the user stopped the run.
     """
-    with alone_in(config.output_dir) if distributed.is_first() else nullcontext():
-        return _carry_out(command, config, training, content)
-
-
-def _carry_out(
-    command: str, config: TrainingConfig, training: Training, content: dict[str, Any] | None
-) -> TrainResult:
     folder = config.output_dir
     if distributed.is_first():
         write_json(folder / CONFIG, config.dump())

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from biosig_cli import __version__
 from biosig_cli.catalog import load_encoder
-from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.artifacts import alone_in, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import DataError, InterruptedRunError, TrainingError
 from biosig_cli.core.progress import Reporter, duration
@@ -84,6 +84,11 @@ def smoke(config: SmokeConfig, reporter: Reporter) -> SmokeResult:
         DataError: If there are no windows.
         TrainingError: Naming the checks that failed.
     """
+    with alone_in(config.output_dir):
+        return _smoke(config, reporter)
+
+
+def _smoke(config: SmokeConfig, reporter: Reporter) -> SmokeResult:
     start_s = time.monotonic()
     device = choose_device(config.device, Machine.detect())
     reporter.fact("device", device.value, device.why)

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from biosig_cli.core.artifacts import FORMAT, provenance, read_json, write_json
+from biosig_cli.core.artifacts import (
+    FORMAT,
+    alone_in,
+    atomic_path,
+    provenance,
+    read_json,
+    write_json,
+)
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import CheckpointError, ConfigError
 from biosig_cli.core.progress import Reporter
@@ -120,11 +127,6 @@ def write_submission(config: SubmissionConfig, reporter: Reporter) -> Submission
             "challenge gives both the same windows",
             hint="fine-tune both on windows of one recipe",
         )
-    folder = config.output_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, model in enumerate(models, start=1):
-        export(model, folder / f"weights_challenge_{number}.pt2")
-    (folder / "submission.py").write_text(SCRIPT.format(sampling_hz=first.sampling_hz), "utf-8")
     scores = [evaluated(model) for model in models]
     known = [score for score in scores if score is not None]
     overall = overall_score(*known) if len(known) == len(models) else None
@@ -139,7 +141,14 @@ def write_submission(config: SubmissionConfig, reporter: Reporter) -> Submission
         "test_nrmse": scores,
         "overall": overall,
     }
-    write_json(folder / FACTS, facts)
+    folder = config.output_dir
+    with alone_in(folder):
+        for number, model in enumerate(models, start=1):
+            with atomic_path(folder / f"weights_challenge_{number}.pt2") as temporary:
+                export(model, temporary)
+        with atomic_path(folder / "submission.py") as temporary:
+            temporary.write_text(SCRIPT.format(sampling_hz=first.sampling_hz), "utf-8")
+        write_json(folder / FACTS, facts)
     conclude(folder, scores, overall, reporter)
     return SubmissionResult(folder, overall)
 
@@ -173,7 +182,7 @@ def export(model: Candidate, path: Path) -> None:
     assert model.task is not None
     whole = Submitted(Answering(model.encoder, model.head, model.task)).eval()
     spec = model.encoder.spec
-    example = torch.randn(2, spec.n_channels, spec.n_samples)
+    example = torch.zeros(2, spec.n_channels, spec.n_samples)
     sizes = ({0: torch.export.Dim("n_windows", min=1, max=65536)},)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -79,7 +79,7 @@ def ppg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
         pulse,
         distance=max(1, int(SHORTEST_INTERVAL_S * sampling_hz)),
         prominence=(None, None),
-        wlen=int(2 * sampling_hz) | 1,
+        wlen=int(2 * sampling_hz),
     )
     # Afterwards, in place, and kept at peaks alone: of a day, an array of all samples is 90 MB.
     power = pulse**2
@@ -159,7 +159,7 @@ def rate_per_window_bpm(
         (N,) rates in beats per minute, NaN where there are fewer than two intervals.
     """
     first = np.searchsorted(beats, starts)
-    n_intervals = np.maximum(beats_per_window(beats, starts, n_samples) - 1, 0)
+    n_intervals = beats_per_window(beats, starts, n_samples) - 1
     rates = np.full(len(starts), np.nan)
     known = n_intervals >= 2
     if not known.any():
@@ -169,8 +169,7 @@ def rate_per_window_bpm(
     taken = np.minimum(first[:, None] + columns, len(beats) - 2)
     intervals = np.sort(np.where(inside, np.diff(beats)[taken], np.inf), axis=1)
     rows = np.arange(len(starts))
-    lower = intervals[rows, np.maximum(n_intervals - 1, 0) // 2]
-    upper = intervals[rows, np.minimum(n_intervals // 2, intervals.shape[1] - 1)]
+    lower, upper = intervals[rows, (n_intervals - 1) // 2], intervals[rows, n_intervals // 2]
     rates[known] = 60 * sampling_hz / ((lower[known] + upper[known]) / 2)
     return rates
 

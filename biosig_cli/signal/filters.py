@@ -144,12 +144,12 @@ def zero_phase(
 
 
 def _there_and_back(sos: Sos, samples: NDArray[np.float64], padding: int) -> NDArray[np.float64]:
-    """Return what `sosfiltfilt` makes of samples with even padding, in blocks where they are long.
+    """Return what `sosfiltfilt` makes of samples with even padding; of one channel, in blocks.
 
     The filter's state goes on from block to block, so each value is the same; `sosfiltfilt` itself
     holds four copies of a signal, which for a day of two channels is most of what there is.
     """
-    if samples.ndim > 1 or len(samples) <= BLOCK:
+    if samples.ndim > 1:
         return np.asarray(signal.sosfiltfilt(sos, samples, padtype="even", padlen=padding))
     there = np.pad(samples, padding, mode="reflect")
     settled = signal.sosfilt_zi(sos)

@@ -35,22 +35,6 @@ from biosig_cli.signal.measures import (
 )
 from biosig_cli.signal.spec import ChannelKind, SignalSpec
 
-__all__ = [
-    "QualityConfig",
-    "Rule",
-    "Verdicts",
-    "band_ratio",
-    "beat_similarity",
-    "clipped_fraction",
-    "flat_fraction",
-    "judge",
-    "missing",
-    "periodicity",
-    "pulse_concentration",
-    "rules",
-    "skewness",
-]
-
 MISSING = "missing"
 """The rule about samples; every gate asks it."""
 

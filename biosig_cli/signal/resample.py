@@ -81,9 +81,9 @@ def resample_segment(
             hint="cut the record at its gaps with valid_segments, resample each segment",
         )
     first = -(-start_index * up // down)
-    last = (start_index + len(samples) - 1) * up // down
-    if len(samples) == 0 or last < first:
+    if len(samples) == 0:
         return first, np.empty(0)
+    last = (start_index + len(samples) - 1) * up // down
     if up == down:
         return first, _without(_mean(samples), samples)
     # The continued signal must begin on a sample that is also a grid point, or the grid shifts.

@@ -21,6 +21,7 @@ from tests.recordings import write_case
 from tests.servers import (
     CUT,
     ELSEWHERE,
+    ENDLESS,
     HANG,
     HERE,
     HTML,
@@ -257,6 +258,21 @@ def test_a_disk_without_room_stops_all_before_a_byte_is_written(server, tmp_path
         fetch_all(server, tmp_path)
     assert "--cache" in caught.value.hint
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+
+
+def test_an_answer_without_an_end_stops_before_the_disk_is_full(server, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    part = tmp_path / ".parts" / "900001.vital"
+
+    def left(folder):
+        return usage(0, 0, transfer.SPARE_BYTES + 1_000_000 - part.stat().st_size)
+
+    monkeypatch.setattr(transfer.shutil, "disk_usage", left)
+    server.faults = {"900001": [ENDLESS, ...]}
+    with pytest.raises(DiskFullError, match=r"does not say how large 900001\.vital is"):
+        fetch(server, tmp_path)
+    assert_nothing_kept(tmp_path)
+    assert not list((tmp_path / ".parts").iterdir())
 
 
 def test_room_is_needed_for_the_files_on_their_way_and_those_after_them():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from biosig_cli.core.errors import DataError
 from biosig_cli.data.loader import Loader, mix_shards, spread
 
 
@@ -69,6 +70,17 @@ def test_other_processes_read_the_same_batches():
     for here, there in zip(load(1), load(1, n_workers=2), strict=True):
         assert torch.equal(here.signal, there.signal)
         assert torch.equal(here.key, there.key)
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_what_can_not_be_read_is_said_as_it_is(monkeypatch, n_workers):
+    def refuse(self, rows):
+        raise DataError("a shard is gone", hint="build it again")
+
+    monkeypatch.setattr(Numbers, "read", refuse)
+    with pytest.raises(DataError, match=r"^a shard is gone$") as caught:
+        load(0, n_workers=n_workers)
+    assert caught.value.hint == "build it again"
 
 
 def test_a_limit_takes_windows_from_the_whole_store():

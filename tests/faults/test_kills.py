@@ -13,19 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
-from biosig_cli.core.artifacts import alone_in, atomic_path
+from biosig_cli.core.artifacts import alone_in
 from biosig_cli.core.errors import ConfigError
 from tests.faults import kills
+from tests.faults.commands import COMMANDS, PLAIN, log_of, start
 
 SEEDS = {"prepare-splits": 1, "build-windows": 2, "pretrain": 2, "inflate": 1, "finetune": 2}
+SEEDS |= {"export": 1, "embed": 1}
 """How often each command is ended here; `make faults` does it hundreds of times."""
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faults") / "base"
-    kills.prepare(folder)
-    return folder
 
 
 @pytest.mark.parametrize("name", SEEDS)
@@ -40,7 +35,7 @@ def test_an_ended_command_is_finished_by_the_same_command(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", kills.COMMANDS)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "submission"])
 def test_a_command_may_be_ended_a_hundred_times(base: Path, tmp_path: Path, name: str) -> None:
     expected, duration_s = kills.straight(name, base, tmp_path / "straight")
     for seed in range(30):
@@ -72,19 +67,30 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_second_of_two_builds_is_refused(base: Path, tmp_path: Path) -> None:
+LOCKED = {"build-windows": "train", "export": "../.out.biosig-folder"}
+"""Where a command keeps others out, if that is not its output folder."""
+ALONE = ("prepare-splits", "audit", "embed", "predict")
+"""Commands whose result is a file or two, of which the last one that is written stays."""
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in PLAIN if each.values[0] not in ALONE] + ["pretrain, phases"]
+)
+def test_the_second_of_two_commands_is_refused(base: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
-    with alone_in(out / "train"):
-        process = kills.start("build-windows", base, out)
+    place = out / LOCKED.get(name, "")
+    with alone_in(place.resolve()):
+        process = start(COMMANDS[name], base, out)
         process.join()
-    assert process.exitcode == 2
-    assert "another command writes into" in kills.log_of(out).read_text()
-    assert list((out / "train").iterdir()) == []
+    assert process.exitcode == 2, log_of(out).read_text()
+    assert "another command writes into" in log_of(out).read_text()
+    assert [path for path in place.resolve().iterdir() if path.is_file()] == []
 
 
 def test_what_was_half_written_is_taken_away_and_nothing_else(tmp_path: Path) -> None:
-    kept = [".hidden", ".a.json.bak", "a.json", ".notes.txt.abcdefgh.json"]
-    for name in (*kept, ".a.json.abcd_123.json", "parts/.1-ab.npz.0a1b2c3d.npz", ".b.0a1b2c3d"):
+    kept = [".hidden", ".a.json.bak", "a.json", ".env.template", ".a.txt.biosig-abcdefgh.json"]
+    half = [".a.json.biosig-abcd_123.json", "parts/.1-ab.npz.biosig-0a1b2c3d.npz"]
+    for name in (*kept, *half, ".b.biosig-0a1b2c3d"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     with alone_in(tmp_path):
@@ -92,22 +98,8 @@ def test_what_was_half_written_is_taken_away_and_nothing_else(tmp_path: Path) ->
     assert found == sorted(kept)
 
 
-def test_a_file_is_on_the_disk_before_it_gets_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order: list[str] = []
-    fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle))[1])
-    monkeypatch.setattr(
-        Path, "replace", lambda path, to: (order.append("rename"), replace(path, to))[1]
-    )
-    with atomic_path(tmp_path / "a.json") as temporary:
-        temporary.write_text("{}")
-    assert order == ["fsync", "rename"]
-
-
 def test_workers_end_with_the_command_that_started_them(base: Path, tmp_path: Path) -> None:
-    process = kills.start("build-windows, 2 workers", base, tmp_path / "out")
+    process = start(COMMANDS["build-windows, 2 workers"], base, tmp_path / "out")
     children: list[psutil.Process] = []
     until_s = time.monotonic() + 60
     while len(children) < 2 and process.exitcode is None and time.monotonic() < until_s:
@@ -130,7 +122,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 def test_a_dead_worker_is_said_and_the_command_finishes_later(base: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = kills.start("build-windows, 2 workers", base, out)
+    process = start(COMMANDS["build-windows, 2 workers"], base, out)
     until_s = time.monotonic() + 60
     killed = 0
     while not killed and process.exitcode is None and time.monotonic() < until_s:
@@ -141,24 +133,24 @@ def test_a_dead_worker_is_said_and_the_command_finishes_later(base: Path, tmp_pa
                 killed += 1
         time.sleep(0.02)
     process.join(60)
-    assert process.exitcode == 3, kills.log_of(out).read_text()
-    assert "died, most likely for lack of memory" in kills.log_of(out).read_text()
+    assert process.exitcode == 3, log_of(out).read_text()
+    assert "died, most likely for lack of memory" in log_of(out).read_text()
     assert kills.broken(out) == []
-    process = kills.start("build-windows, 2 workers", base, out)
+    process = start(COMMANDS["build-windows, 2 workers"], base, out)
     process.join()
     assert process.exitcode == 0
 
 
-@pytest.mark.parametrize("name", ["prepare-splits", "build-windows", "pretrain", "inflate"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_file_where_the_output_folder_should_be_is_said(
     base: Path, tmp_path: Path, name: str
 ) -> None:
     out = tmp_path / "out"
     out.write_text("mine")
-    process = kills.start(name, base, out)
+    process = start(COMMANDS[name], base, out)
     process.join()
-    assert process.exitcode in (2, 3, 4), kills.log_of(out).read_text()
-    said = kills.log_of(out).read_text()
+    assert process.exitcode in (2, 3, 4), log_of(out).read_text()
+    said = log_of(out).read_text()
     assert "error:" in said
     assert "Traceback" not in said
     assert out.read_text() == "mine"
@@ -177,15 +169,15 @@ def test_a_full_disk_is_said_and_the_command_finishes_when_there_is_room(
         filler = out / "filler"
         if name == "prepare-splits":
             filler.write_bytes(bytes(4096))
-        process = kills.start(name, base, out)
+        process = start(COMMANDS[name], base, out)
         process.join()
-        said = kills.log_of(out).read_text()
+        said = log_of(out).read_text()
         assert process.exitcode in (3, 4), said
         assert kills.broken(out) == []
         subprocess.run(["mount", "-o", "remount,size=80m", out], check=True)
         filler.unlink(missing_ok=True)
-        process = kills.start(name, base, out, again=True)
+        process = start(COMMANDS[name], base, out, again=True)
         process.join()
-        assert process.exitcode == 0, kills.log_of(out).read_text()[-1500:]
+        assert process.exitcode == 0, log_of(out).read_text()[-1500:]
     finally:
         subprocess.run(["umount", out], check=True)

@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from biosig_cli.catalog import open_source
 from biosig_cli.core.errors import BiosigError, ConfigError, DataError
 from biosig_cli.data.record import Record, Track
 from biosig_cli.data.splits import (
@@ -234,3 +235,46 @@ def test_windows_of_odd_signals_are_finite_or_there_are_none(name: str, gate: st
         )
         assert len(cut.data) == len(usual.data)
         np.testing.assert_allclose(cut.data, usual.data, atol=0.01)
+
+
+def thousands_of_wfdb(folder: Path, names: list[str]) -> float:
+    samples = np.rint(100 * ppg(125.0, 8.0)).astype("<i2")
+    (folder / "r.dat").write_bytes(np.repeat(samples[:, None], len(names), axis=1).tobytes())
+    lines = [f"r.dat 16 100/mV 16 0 0 0 0 {name}" for name in names]
+    (folder / "r.hea").write_text("\n".join([f"r {len(names)} 125 {len(samples)}", *lines]))
+    return float(len(samples) / 125)
+
+
+def thousands_of_edf(folder: Path, names: list[str]) -> float:
+    eeg = pytest.importorskip("tests.eeg_recordings")
+    names = names[:9998]  # and one of events: its header has four digits for their number
+    wave = eeg.tones(1, 8.0, 100.0)[0]
+    eeg.write_edf(folder / "r.edf", {f"EEG {name}": wave for name in names}, 100.0)
+    return 8.0
+
+
+def thousands_of_brainvision(folder: Path, names: list[str]) -> float:
+    eeg = pytest.importorskip("tests.eeg_recordings")
+    wave = eeg.tones(1, 8.0, 100.0)[0]
+    eeg.write_brainvision(folder / "r.vhdr", dict.fromkeys(names, wave), 100.0)
+    return 8.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("write", "kind", "unit"),
+    [
+        (thousands_of_wfdb, "ppg", ""),
+        (thousands_of_edf, "eeg", "uV"),
+        (thousands_of_brainvision, "eeg", "uV"),
+    ],
+)
+def test_one_of_ten_thousand_channels_is_read(
+    tmp_path: Path, write: Any, kind: str, unit: str
+) -> None:
+    names = [f"c{number}" for number in range(9_999)]
+    duration_s = write(tmp_path, ["Cz", *names])
+    source = open_source(str(tmp_path))
+    track = source.read("r", recipe_of("Cz", kind=kind, unit=unit).channels).tracks["Cz"]
+    assert len(track.samples) / track.sampling_hz == duration_s
+    assert float(np.std(track.samples)) > 0

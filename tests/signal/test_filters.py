@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy.signal import sosfiltfilt
 
-from biosig_cli.core.errors import SignalError
+from biosig_cli.core.errors import ConfigError, SignalError
+from biosig_cli.signal import filters
 from biosig_cli.signal.filters import (
     AnyFilter,
     ButterworthConfig,
@@ -32,6 +34,113 @@ def test_the_pass_band_of_a_chebyshev_filter_is_flat_and_its_stop_band_is_40_db_
     outside = response_db(sos, np.r_[np.linspace(0.01, 0.37, 50), np.linspace(13.5, 62.0, 50)], 125)
     assert np.abs(inside).max() < 0.5
     assert outside.max() == pytest.approx(-40.0, abs=0.1)
+
+
+def _warped(frequencies_hz, edge_hz, sampling_hz):
+    """Return the frequencies over the edge as the bilinear transform sees both."""
+    return np.tan(np.pi * frequencies_hz / sampling_hz) / np.tan(np.pi * edge_hz / sampling_hz)
+
+
+@pytest.mark.parametrize("order", [1, 3, 4])
+def test_the_gain_is_that_of_the_closed_form(order):
+    """Two passes make of the amplitude what one makes of the power."""
+    frequencies_hz = np.linspace(0.5, 60.0, 200)
+    sos = ButterworthConfig(order=order, high_hz=20.0).design(125.0)
+    away = _warped(frequencies_hz, 20.0, 125.0)
+    expected = -20 * np.log10(1 + away ** (2 * order))
+    np.testing.assert_allclose(response_db(sos, frequencies_hz, 125.0), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", [2, 5])
+@pytest.mark.parametrize("stop_db", [20.0, 45.0])
+def test_the_gain_of_a_chebyshev_filter_is_that_of_the_closed_form(order, stop_db):
+    frequencies_hz = np.linspace(0.5, 60.0, 200)
+    sos = ChebyshevIIConfig(order=order, high_hz=20.0, stop_db=stop_db).design(125.0)
+    ripple = 10 ** (stop_db / 10) - 1
+    # Where the stop band begins, over the edge with half the power: cosh(acosh(1 / eps) / n).
+    stop = np.cosh(np.arccosh(np.sqrt(ripple)) / order)
+    polynomial = np.polynomial.Chebyshev.basis(order)
+    away = stop / _warped(frequencies_hz, 20.0, 125.0)
+    expected = -20 * np.log10(1 + ripple / polynomial(away) ** 2)
+    np.testing.assert_allclose(response_db(sos, frequencies_hz, 125.0), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [ButterworthConfig, ChebyshevIIConfig])
+def test_a_filter_for_which_nothing_is_said_has_order_4_and_loses_20_db_in_a_pass(kind):
+    said = {"order": 4} | ({"stop_db": 20.0} if kind is ChebyshevIIConfig else {})
+    assert kind() == kind(**said)
+    assert kind().settle_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "accepted", "refused"),
+    [
+        (ButterworthConfig, "order", (1, 12), (0, 13)),
+        (ChebyshevIIConfig, "stop_db", (6.0, 120.0), (5.9, 120.1)),
+        (ButterworthConfig, "low_hz", (0.01,), (0.0,)),
+        (ButterworthConfig, "high_hz", (0.01,), (0.0,)),
+    ],
+)
+def test_settings_that_no_filter_can_have_are_refused(kind, name, accepted, refused):
+    assert [getattr(kind.parse({name: each}), name) for each in accepted] == list(accepted)
+    for each in refused:
+        with pytest.raises(ConfigError, match=name):
+            kind.parse({name: each})
+
+
+def test_a_large_offset_costs_no_more_than_it_costs_to_write_it_down():
+    noise = np.random.default_rng(0).normal(size=12_500)
+    config = ButterworthConfig(low_hz=0.05, high_hz=40.0)
+    how = {"sos": config.design(125.0), "sampling_hz": 125.0, "settle_s": config.settle_s}
+    away = zero_phase(1e9 + noise, **how) - zero_phase(noise, **how)
+    assert np.abs(away).max() < 10 * np.spacing(1e9)
+
+
+def test_a_frequency_that_is_gone_has_a_finite_response():
+    sos = ButterworthConfig(low_hz=0.5).design(125.0)
+    assert response_db(sos, np.array([0.0]), 125.0) == pytest.approx(-480.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "gain"),
+    [
+        (ButterworthConfig(high_hz=10.0), 1.0),
+        (ButterworthConfig(low_hz=0.5), 0.0),
+        (ButterworthConfig(low_hz=0.5, high_hz=10.0), 0.0),
+        (ChebyshevIIConfig(high_hz=10.0), 1.0),
+        (ChebyshevIIConfig(low_hz=0.5, high_hz=10.0), 0.01),  # 20 dB in each pass
+        (ChebyshevIIConfig(low_hz=0.5, high_hz=10.0, order=3), 0.0),
+    ],
+)
+def test_a_line_comes_out_as_a_line_times_the_gain_at_0_hz(config, gain):
+    lines = 5.0 + np.outer([0.0, 2.0, -7.0], np.arange(1250) / 125.0)
+    filtered = zero_phase(lines, config.design(125.0), sampling_hz=125.0, settle_s=config.settle_s)
+    np.testing.assert_allclose(filtered, gain * lines, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_samples", [4001, 4999, 5000, 9123])
+def test_a_long_signal_is_filtered_in_blocks_to_the_same_values(monkeypatch, n_samples):
+    samples = np.random.default_rng(0).normal(size=n_samples).cumsum()
+    before = samples.copy()
+    config = ButterworthConfig(low_hz=0.5, high_hz=40.0)
+    how = {"sos": config.design(125.0), "sampling_hz": 125.0, "settle_s": config.settle_s}
+    whole = zero_phase(samples, **how)
+    monkeypatch.setattr(filters, "BLOCK", 1000)
+    np.testing.assert_allclose(zero_phase(samples, **how), whole, atol=1e-9)
+    np.testing.assert_array_equal(samples, before)
+
+
+def test_the_ends_go_on_for_as_long_as_the_filter_settles():
+    """Of noise about no line, even reflection by so many samples is all that is done."""
+    samples = np.random.default_rng(0).normal(size=1250)
+    samples -= np.polynomial.Polynomial.fit(np.arange(1250), samples, 1)(np.arange(1250))
+    sos = ButterworthConfig(low_hz=0.5, high_hz=40.0).design(125.0)
+    for settle_s, padding in ((6.0, 750), (2.001, 251), (0.0, 27), (60.0, 1249)):
+        np.testing.assert_allclose(
+            zero_phase(samples, sos, sampling_hz=125.0, settle_s=settle_s),
+            sosfiltfilt(sos, samples, padtype="even", padlen=padding),
+            atol=1e-9,
+        )
 
 
 def test_response_db_says_what_zero_phase_does_to_a_tone():
@@ -106,8 +215,10 @@ def test_samples_that_are_missing_or_too_few_are_refused():
     samples[[3, 500]] = np.nan, np.inf
     with pytest.raises(SignalError, match="2 of 1000 samples are missing"):
         zero_phase(samples, sos, sampling_hz=125.0, settle_s=6.0)
-    with pytest.raises(SignalError, match=r"20 samples \(0.16 s\) are too few"):
-        zero_phase(np.zeros(20), sos, sampling_hz=125.0, settle_s=6.0)
+    # As many as scipy's own filter refuses: three times the length of the filter.
+    with pytest.raises(SignalError, match=r"27 samples \(0.22 s\) are too few .* more than 27"):
+        zero_phase(np.zeros(27), sos, sampling_hz=125.0, settle_s=6.0)
+    assert zero_phase(np.zeros(28), sos, sampling_hz=125.0, settle_s=6.0).shape == (28,)
 
 
 def test_a_segment_shorter_than_the_settling_time_is_still_filtered():

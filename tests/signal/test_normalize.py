@@ -38,17 +38,22 @@ def test_a_window_with_missing_samples_has_no_say_in_its_records_scale():
     assert (center.item(), scale.item()) == (0.0, 1.0)
 
 
-def test_a_flat_line_on_an_offset_is_not_blown_up_to_noise():
-    windows = np.full((1, 1, 1250), 5.1, np.float32)
-    for method in ("window", "record"):
-        _, scale = center_and_scale(windows, method)
-        assert scale.item() == 1.0
+@pytest.mark.parametrize("method", ["window", "record", "minmax"])
+@pytest.mark.parametrize("offset", [0.0, 5.1, -3000.0])
+def test_a_flat_line_is_not_blown_up_to_noise(method, offset):
+    flat = np.full((1, 1, 1250), offset, np.float32)
+    rounded = flat.copy()
+    rounded[..., ::2] *= 1 - np.finfo(np.float32).epsneg  # the last digit wavers
+    for windows in (flat, rounded):
+        assert center_and_scale(windows, method)[1].item() == 1.0
 
 
-def test_a_tiny_signal_in_volts_is_a_signal():
-    windows = np.array([[[1e-6, -1e-6]]])
-    _, scale = center_and_scale(windows, "window")
-    np.testing.assert_allclose(scale, 1e-6)
+@pytest.mark.parametrize(
+    ("method", "spread"), [("window", 1e-6), ("record", 1e-6), ("minmax", 2e-6)]
+)
+def test_a_tiny_signal_in_volts_is_a_signal(method, spread):
+    _, scale = center_and_scale(np.array([[[1e-6, -1e-6]]]), method)
+    np.testing.assert_allclose(scale, spread)
 
 
 def test_physical_units_come_back():
@@ -96,6 +101,12 @@ def test_all_channels_of_a_recording_share_one_scale_which_artefacts_do_not_move
     assert pooled_scale([small, broken, still], [True, True, False])[1][0] < 1.1 * scale[0]
 
 
+def test_of_a_short_recording_every_sample_counts():
+    center, scale = pooled_scale([np.array([1.0, 2.0, 30.0])], [True])
+    assert center.item() == 2.0
+    assert scale.item() == pytest.approx(1.4826)
+
+
 def test_gaps_have_no_say_and_a_recording_that_stands_still_has_scale_1():
     signal = np.random.default_rng(1).normal(0, 2, 10_000)
     with_gap = np.concatenate([signal, np.full(300, np.nan)])
@@ -111,6 +122,10 @@ def test_a_reference_stands_still_beside_the_others():
     reference = {"Cz": 1e-3 * draw.normal(size=5000), "Pz": np.zeros(5000)}
     assert constant(signals | reference) == ("Cz", "Pz")
     assert constant({}) == ()
+    # Neither unit nor offset make a difference, and where nothing moves, nothing holds a signal.
+    volts = {name: 1e-6 * (each + 300) for name, each in (signals | reference).items()}
+    assert constant(volts) == ("Cz", "Pz")
+    assert constant({"Cz": np.zeros(9), "Pz": np.ones(9)}) == ("Cz", "Pz")
 
 
 def test_a_scale_of_recordings_is_not_taken_of_windows():

@@ -2,23 +2,11 @@ import numpy as np
 import pytest
 from waves import SAMPLING_HZ, beat_times_s, ecg, ppg
 
-from biosig_cli.core.errors import SignalError
+from biosig_cli.core.errors import ConfigError, SignalError
+from biosig_cli.signal import quality
 from biosig_cli.signal.beats import ecg_beats, ppg_beats
 from biosig_cli.signal.filters import ButterworthConfig, ChebyshevIIConfig, zero_phase
-from biosig_cli.signal.measures import n_parts
-from biosig_cli.signal.quality import (
-    QualityConfig,
-    band_ratio,
-    beat_similarity,
-    clipped_fraction,
-    flat_fraction,
-    judge,
-    missing,
-    periodicity,
-    pulse_concentration,
-    rules,
-    skewness,
-)
+from biosig_cli.signal.quality import QualityConfig, Rule, judge, rules
 from biosig_cli.signal.spec import Channel, SignalSpec
 
 N_WINDOWS, N_SAMPLES = 6, 1250
@@ -178,6 +166,9 @@ def test_a_reference_is_not_asked_whether_it_stands_still():
     assert known.kept.all()
     noise[:, 0] = 0.0
     assert not judge(noise, noise, spec, starts=STARTS, beats={}, constant=["Cz"]).kept.any()
+    # Nothing lies beyond all of a window.
+    lenient = QualityConfig(max_flat=1.0, max_clipped=1.0)
+    assert judge(noise, noise, spec, starts=STARTS, beats={}, config=lenient).kept.all()
 
 
 def test_rules_are_asked_in_the_documented_order(pulse_and_heart):
@@ -208,116 +199,6 @@ def test_no_windows_give_no_verdicts():
     none = np.empty(0, np.int64)
     verdicts = judge(nothing, nothing, BOTH, starts=none, beats={"PPG": none, "ECG": none})
     assert verdicts.reason.shape == verdicts.kept.shape == (0,)
-
-
-def test_missing_is_said_per_channel():
-    windows = np.zeros((2, 2, 4))
-    windows[0, 1, 2], windows[1, 0, 0] = np.nan, np.inf
-    assert missing(windows).tolist() == [[False, True], [True, False]]
-
-
-def test_a_flat_stretch_counts_if_it_lasts():
-    wave = np.sin(2 * np.pi * 1.2 * np.arange(1000) / 125)
-    half, blinks = wave.copy(), wave.copy()
-    half[500:] = half[500]
-    blinks[::50] = blinks[1::50]  # single equal neighbours are no flat line
-    constant = np.full(1000, 4.2)
-    windows = np.stack([wave, half, blinks, constant])
-    found = flat_fraction(windows, SAMPLING_HZ)
-    np.testing.assert_allclose(found, [0.0, 0.5, 0.0, 1.0], atol=0.002)
-
-
-def test_a_flat_line_with_a_little_noise_is_flat_beside_a_real_signal():
-    wave = np.sin(2 * np.pi * 1.2 * np.arange(1000) / 125)
-    noise = 1e-4 * np.random.default_rng(0).normal(size=1000)
-    assert flat_fraction(np.stack([wave, noise]), SAMPLING_HZ).tolist() == [0.0, 1.0]
-
-
-def test_a_clipped_stretch_counts_and_a_rounded_peak_does_not():
-    clock_s = np.arange(1250) / 125
-    wave = np.sin(2 * np.pi * 1.0 * clock_s)
-    # A sine exceeds 0.5 for a third of the time; both rails take two thirds.
-    windows = np.stack([wave, np.minimum(wave, 0.5), np.clip(wave, -0.5, 0.5), np.zeros(1250)])
-    found = clipped_fraction(windows, SAMPLING_HZ)
-    np.testing.assert_allclose(found[:3], [0.0, 1 / 3, 2 / 3], atol=0.03)
-    assert found[3] == 1.0
-
-
-def test_periodicity_is_high_for_a_pulse_and_low_for_noise():
-    regular = ppg(beat_times_s(70, 10.0), 10.0)
-    noise = np.random.default_rng(0).normal(size=1250)
-    found = periodicity(np.stack([regular, noise, np.zeros(1250)]), SAMPLING_HZ)
-    assert found[0] > 0.8
-    assert found[1] < 0.3
-    assert found[2] == 0.0
-
-
-def test_a_ramp_repeats_nothing():
-    assert periodicity(np.arange(1250.0)[None], SAMPLING_HZ)[0] < 0.1
-
-
-def test_skewness_and_band_ratio_by_hand():
-    # 0, 0, 0, 1: mean 1/4, variance 3/16, third moment 3/32, so skewness 2 / sqrt(3).
-    found = skewness(np.array([[0.0, 0.0, 0.0, 1.0], [5.0, 5.0, 5.0, 5.0]]))
-    np.testing.assert_allclose(found, [2 / np.sqrt(3), 0.0])
-    clock_s = np.arange(1250) / 125
-    one, ten = (np.sin(2 * np.pi * hz * clock_s) for hz in (1.0, 10.0))
-    found = band_ratio(np.stack([one, ten, one + ten, 0 * one]), SAMPLING_HZ)
-    np.testing.assert_allclose(found, [1.0, 0.0, 0.5, 0.0], atol=1e-3)
-
-
-def test_beats_that_are_copies_score_one_wherever_they_fall_and_opposites_less():
-    windows = np.zeros((3, 100))
-    for window, signs in enumerate([(1, 1, 1), (1, 1, -1), (1,)]):
-        for position, sign in zip((10, 37, 80), signs, strict=False):
-            windows[window, position - 1 : position + 2] = np.array([1.0, 3.0, 1.0]) * sign
-    starts = np.array([0, 100, 200])
-    beats = np.array([10, 37, 80, 110, 137, 180, 210])
-    found = beat_similarity(
-        windows, beats, starts, sampling_hz=100.0, span_s=(0.03, 0.03), weighted=False
-    )
-    # Three pairs: +1, -1, -1. A single beat has nothing to be like.
-    np.testing.assert_allclose(found, [1.0, -1 / 3, np.nan])
-
-
-def test_one_large_artefact_lowers_the_weighted_similarity_only():
-    rng = np.random.default_rng(0)
-    window = ppg(beat_times_s(60, 10.0), 10.0)
-    window[650:750] += 10 * np.cumsum(rng.normal(size=100)) / 10
-    beats = np.round(beat_times_s(60, 10.0) * SAMPLING_HZ).astype(int)
-    scores = {
-        weighted: beat_similarity(
-            window[None],
-            beats,
-            np.array([0]),
-            sampling_hz=SAMPLING_HZ,
-            span_s=(0.25, 0.35),
-            weighted=weighted,
-        )[0]
-        for weighted in (True, False)
-    }
-    assert scores[True] < 0.5 < scores[False]
-
-
-def test_power_at_the_beats_rate_is_all_of_a_tone_and_little_of_another():
-    clock_s = np.arange(1250) / SAMPLING_HZ
-    tone = np.sin(2 * np.pi * 1.2 * clock_s)[None]
-    at = [pulse_concentration(tone, np.array([bpm]), SAMPLING_HZ)[0] for bpm in (72.0, 36.0, 100.0)]
-    # 36 bpm has its first harmonic at the tone.
-    assert at[0] > 0.99
-    assert at[1] > 0.99
-    assert at[2] < 0.02
-    assert np.isnan(pulse_concentration(tone, np.array([np.nan]), SAMPLING_HZ)[0])
-
-
-def test_a_long_window_may_change_its_rate():
-    clock_s = np.arange(2 * 1250) / SAMPLING_HZ
-    tone = np.where(clock_s < 10, np.sin(2 * np.pi * clock_s), np.sin(2 * np.pi * 1.6 * clock_s))
-    assert n_parts(2500, SAMPLING_HZ) == 2
-    parts = pulse_concentration(tone[None], np.array([[60.0, 96.0]]), SAMPLING_HZ)
-    assert parts[0] > 0.98
-    assert pulse_concentration(tone[None], np.array([[60.0, np.nan]]), SAMPLING_HZ)[0] > 0.98
-    assert pulse_concentration(tone[None], np.array([60.0]), SAMPLING_HZ)[0] < 0.7
 
 
 def test_the_score_of_a_ppg_is_the_mean_of_likeness_and_concentration(pulse_and_heart):
@@ -372,3 +253,75 @@ def test_rules_name_their_figure_their_limit_and_their_column():
     assert asked["few beats ECG"].column == "broken_few_beats_ECG"
     assert asked["flat PPG"].broken(np.array([0.1, 0.3, np.nan])).tolist() == [False, True, False]
     assert [rule.name for rule in rules(_spec(ACC_X="acc"))] == ["missing"]
+
+
+def test_a_window_of_20_s_whose_rate_changes_is_looked_at_in_two_parts():
+    times_s = np.concatenate((np.arange(0.5, 10, 1.0), np.arange(10.3, 20, 0.6)))
+    twice = np.concatenate((times_s, 20 + times_s))
+    pulse = ppg(twice, 40.0, dicrotic=0.0)
+    spec = SignalSpec(channels=BOTH.channels[:1], sampling_hz=SAMPLING_HZ, n_samples=2500)
+    windows = pulse.reshape(2, 1, 2500)
+    beats = {"PPG": np.round(twice * SAMPLING_HZ).astype(int)}
+    verdicts = judge(windows, windows, spec, starts=np.array([0, 2500]), beats=beats)
+    # By one rate for all 20 s, half of the power would lie near it.
+    assert (verdicts.values["PPG_concentration"] > 0.9).all()
+
+
+def test_a_record_of_many_windows_is_measured_in_blocks_to_the_same_figures(
+    monkeypatch, pulse_and_heart
+):
+    whole = _judge(*pulse_and_heart)
+    monkeypatch.setattr(quality, "BLOCK", 4)
+    in_blocks = _judge(*pulse_and_heart)
+    assert in_blocks.reason.tolist() == whole.reason.tolist()
+    for name, values in whole.values.items():
+        np.testing.assert_allclose(in_blocks.values[name], values, rtol=1e-6)
+
+
+def test_rates_are_compared_between_the_first_ppg_and_the_first_ecg(pulse_and_heart):
+    pulse, heart = pulse_and_heart
+    spec = _spec(PPG="ppg", FAST="ppg", ECG="ecg")
+    windows = _windows(pulse, ppg(beat_times_s(120, 60.0), 60.0), heart)
+    found = [ppg_beats(windows[:, channel].ravel(), SAMPLING_HZ) for channel in (0, 1)]
+    beats = {"PPG": found[0], "FAST": found[1], "ECG": ecg_beats(heart, SAMPLING_HZ)}
+    verdicts = judge(windows, windows, spec, starts=STARTS, beats=beats)
+    assert (verdicts.values["rate_difference_bpm"] < 2.0).all()
+    assert not verdicts.broken["rates disagree"].any()
+
+
+def test_a_window_that_lacks_samples_changes_no_figure_of_the_others(pulse_and_heart):
+    pulse, heart = (1e-6 * x for x in pulse_and_heart)  # in volts
+    windows = _windows(pulse, heart)
+    beats = {"PPG": ppg_beats(pulse, SAMPLING_HZ), "ECG": ecg_beats(heart, SAMPLING_HZ)}
+    whole = judge(windows, windows, BOTH, starts=STARTS, beats=beats)
+    lacking = windows.copy()
+    lacking[2, :, [5, 6, 7]] = np.array([[np.nan], [np.inf], [-np.inf]])
+    for filtered, unfiltered in ((lacking, windows), (windows, lacking)):
+        verdicts = judge(filtered, unfiltered, BOTH, starts=STARTS, beats=beats)
+        assert verdicts.reason.tolist() == ["", "", "missing", "", "", ""]
+        for name, values in whole.values.items():
+            assert np.isnan(verdicts.values[name][2])
+            others = np.delete(verdicts.values[name], 2)
+            np.testing.assert_allclose(others, np.delete(values, 2), rtol=1e-6)
+
+
+def test_a_figure_on_its_limit_breaks_no_rule():
+    few = {rule.name: rule for rule in rules(BOTH)}["few beats PPG"]
+    assert few.broken(np.array([2.0, 3.0, np.nan])).tolist() == [True, False, False]
+    assert Rule("tall", "height", 5.0).broken(np.array([5.0, 5.1])).tolist() == [False, True]
+    assert Rule("tall", "height").broken(np.array([0.0, 0.1])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("name", ["max_flat", "max_clipped", "min_quality", "max_bad_channels"])
+def test_a_part_of_a_window_lies_between_none_and_all_of_it(name):
+    assert [getattr(QualityConfig.parse({name: each}), name) for each in (0, 1)] == [0, 1]
+    for outside in (-0.01, 1.01):
+        with pytest.raises(ConfigError, match=name):
+            QualityConfig.parse({name: outside})
+
+
+def test_fewer_than_no_beats_and_no_difference_at_all_are_refused():
+    assert QualityConfig(min_cycles=0, max_rate_difference_bpm=0.5).min_cycles == 0
+    for wrong in ({"min_cycles": -1}, {"max_rate_difference_bpm": 0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            QualityConfig.parse(wrong)

@@ -1,8 +1,16 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from biosig_cli.core.errors import SignalError
-from biosig_cli.signal.resample import resample_segment, valid_segments
+from biosig_cli.signal import resample
+from biosig_cli.signal.resample import (
+    anti_alias_gain,
+    rate_ratio,
+    resample_segment,
+    valid_segments,
+)
 
 
 def _sine(frequency_hz, sampling_hz, duration_s, start_index=0):
@@ -94,6 +102,16 @@ def test_a_segment_without_a_grid_point_gives_no_values():
     assert (first, len(values)) == (1, 0)
     _, values = resample_segment(np.ones(1), sampling_hz=500.0, target_hz=125.0, start_index=4)
     assert len(values) == 1
+    first, values = resample_segment(np.empty(0), sampling_hz=500.0, target_hz=125.0, start_index=5)
+    assert (first, len(values)) == (2, 0)
+
+
+def test_a_sample_between_two_grid_points_stands_for_the_next_one_within_its_time():
+    # Sample 1 of 128 Hz stands from 0.977 to 1.953 grid points.
+    how = {"sampling_hz": 128.0, "target_hz": 125.0, "start_index": 1}
+    assert resample_segment(np.ones(1), **how)[0] == 1
+    assert len(resample_segment(np.ones(1), **how)[1]) == 0
+    assert len(resample_segment(np.ones(1), **how, pad_s=0.008)[1]) == 1
 
 
 def test_a_rate_that_is_no_simple_fraction_is_refused_by_name():
@@ -125,3 +143,61 @@ def test_the_last_sample_stands_for_the_time_until_the_next(sampling_hz):
     assert np.abs(values - exact)[-10:].max() < 0.08
     assert len(resample_segment(time_s, **beats | {"pad_s": 0.0})[1]) <= 1250
     assert len(resample_segment(time_s, **beats | {"pad_s": 0.008})[1]) >= 1247
+
+
+@pytest.mark.parametrize(
+    ("sampling_hz", "n_samples"),
+    [(500.0, 9000), (500.0, 9001), (100.0, 6500), (128.0, 7777), (62.5, 4100), (125.0, 5000)],
+)
+@pytest.mark.parametrize("start_index", [0, 37])
+def test_a_long_segment_is_resampled_in_blocks_to_the_same_values(
+    monkeypatch, sampling_hz, n_samples, start_index
+):
+    samples = 50 + np.random.default_rng(0).normal(size=n_samples).cumsum()
+    how = {"sampling_hz": sampling_hz, "target_hz": 125.0, "start_index": start_index}
+    first, whole = resample_segment(samples, **how, pad_s=0.05)
+    monkeypatch.setattr(resample, "BLOCK", 1000)
+    again, in_blocks = resample_segment(samples, **how, pad_s=0.05)
+    assert again == first
+    np.testing.assert_allclose(in_blocks, whole, atol=1e-9)
+
+
+def test_blocks_take_less_memory_than_the_samples_in_float64(monkeypatch):
+    samples = np.ones(1_000_000, np.float32)
+    monkeypatch.setattr(resample, "BLOCK", 20_000)
+    tracemalloc.start()
+    resample_segment(samples, sampling_hz=500.0, target_hz=50.0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * len(samples)
+
+
+@pytest.mark.parametrize(("sampling_hz", "target_hz"), [(500.0, 125.0), (100.0, 125.0)])
+@pytest.mark.parametrize("tone_hz", [5.0, 43.0, 48.0])
+def test_the_gain_is_what_is_left_of_the_power_of_a_tone(sampling_hz, target_hz, tone_hz):
+    tone = _sine(tone_hz, sampling_hz, 60.0)
+    _, values = resample_segment(tone, sampling_hz=sampling_hz, target_hz=target_hz)
+    left = values[1250:-1250].var() / tone.var()
+    gain = anti_alias_gain(sampling_hz, target_hz)(np.array([tone_hz]))
+    assert gain == pytest.approx(left, rel=2e-3)
+
+
+def test_the_anti_alias_filter_passes_most_of_the_band_and_stops_the_rest_by_57_db():
+    gain = anti_alias_gain(500.0, 125.0)
+    np.testing.assert_allclose(gain(np.linspace(0, 0.39 * 125, 200)), 1.0, atol=4e-3)
+    assert gain(np.linspace(0.5 * 125, 250.0, 2000)).max() < 10**-5.7
+    np.testing.assert_array_equal(anti_alias_gain(125.0, 125.0)(np.linspace(0, 62, 9)), 1.0)
+
+
+def test_a_ratio_of_rates_is_made_of_whole_numbers_up_to_1000():
+    for sampling_hz, target_hz, terms in (
+        (500.0, 125.0, (1, 4)),
+        (1000.0, 999.0, (999, 1000)),
+        (1.0, 1000.0, (1000, 1)),
+        (0.5, 0.25, (1, 2)),
+        (100.0, 100.0 * (1 + 9e-10), (1, 1)),
+    ):
+        assert rate_ratio(sampling_hz, target_hz).as_integer_ratio() == terms
+    for sampling_hz, target_hz in ((1.0, 1001.0), (1001.0, 1000.0), (100.0, 100.0 * (1 + 2e-9))):
+        with pytest.raises(SignalError, match="whole numbers up to 1000"):
+            rate_ratio(sampling_hz, target_hz)
