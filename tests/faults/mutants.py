@@ -153,6 +153,7 @@ def load(libraries: Path) -> None:
         if name.partition(".")[0] not in ("biosig_cli", "tests", "__main__"):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    libraries.unlink()
 
 
 def main() -> None:
@@ -164,7 +165,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer than most tests
-    libraries = Path(tempfile.mkdtemp()) / "libraries"
+    libraries = Path(tempfile.gettempdir()) / f"libraries-{os.getpid()}"
     total: Counter[str] = Counter()
     for module in asked.modules:
         path = ROOT / "biosig_cli" / f"{module}.py"
