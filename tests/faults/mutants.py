@@ -156,6 +156,7 @@ def load(libraries: Path) -> None:
         if name.partition(".")[0] not in ("biosig_cli", "tests", "__main__"):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    libraries.unlink()
 
 
 def main() -> None:
