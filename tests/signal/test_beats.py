@@ -168,7 +168,7 @@ def test_two_seconds_are_the_least_in_which_beats_are_looked_for(find):
 @pytest.mark.parametrize("duration_s", [40.0, 46.0, 49.992])
 def test_dicrotic_waves_are_told_from_pulses_ten_seconds_at_a_time(clear_first, duration_s):
     # What is left after the last whole ten seconds goes with them.
-    early_s, late_s = (0.5, 20.0), (20.5, duration_s - 1.0)
+    early_s, late_s = (0.5, 30.0), (30.5, duration_s - 1.0)
     clear_s = np.arange(*(early_s if clear_first else late_s), 1.0)
     quick_s = np.arange(*(late_s if clear_first else early_s), 0.5)
     both = _pulse_train(clear_s, duration_s, SAMPLING_HZ, dicrotic=0.4)
