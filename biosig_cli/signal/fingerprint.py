@@ -61,7 +61,7 @@ def pass_band(windows: NDArray[np.floating], sampling_hz: float) -> NDArray[np.f
         return None
     sos = signal.butter(2, (low_hz, high_hz), "bandpass", output="sos", fs=sampling_hz)
     known = np.nan_to_num(windows, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
-    band = signal.sosfiltfilt(sos, known - known.mean(-1, keepdims=True))
+    band = signal.sosfiltfilt(sos, known)
     spread = band.std(-1, keepdims=True)
     is_flat = spread <= 1e-6 * np.abs(known).max(-1, keepdims=True)
     scaled: NDArray[np.float32] = np.where(is_flat, 0.0, band / np.where(is_flat, 1.0, spread))
