@@ -7,7 +7,7 @@ are read, of CSV, Parquet and npz files.
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,10 +19,13 @@ from biosig_cli.data.tables import is_missing, read_table
 DATASET_FILE = "dataset.yaml"
 
 
+Place = Annotated[int, Field(ge=0)]
+
+
 class ColumnConfig(Config):
     """Where a channel stands in a file."""
 
-    column: str | int
+    column: str | Place
     """Name in the header line, or place counted from 0 where there is none; in an npz file, the
     name of the array."""
     row: int | None = Field(None, ge=0)
@@ -44,7 +47,7 @@ class FileConfig(Config):
     """What stands between values."""
     sampling_hz: float | None = Field(None, gt=0)
     """Sampling rate, in Hz; with a time column it may be left out, and is checked if given."""
-    time: str | int | None = None
+    time: str | Place | None = None
     """Column of the time stamps, where there is one."""
     time_unit: Literal["s", "ms", "us", "datetime"] = "s"
     """Unit of the time stamps; `datetime` is a date and time as in ISO 8601."""

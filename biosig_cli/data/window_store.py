@@ -151,7 +151,15 @@ class WindowStore:
 
     def _gather(self, rows: NDArray[np.int64], *, is_target: bool) -> NDArray[np.float32]:
         shape = (len(rows), len(self._positions), self.spec.n_samples)
-        windows = np.empty(shape, np.float32)
+        try:
+            windows = np.empty(shape, np.float32)
+        except (MemoryError, ValueError):
+            raise DataError(
+                f"{self.path}: {len(rows)} windows of {self.spec.n_samples:,} samples are larger "
+                "than the memory",
+                hint="take fewer at a time; if no window is so long, the manifest is damaged: "
+                "build the store again",
+            ) from None
         shards, within = self.column("shard")[rows], self.column("row")[rows]
         order = np.argsort(shards, kind="stable")
         edges = np.flatnonzero(np.diff(shards[order])) + 1

@@ -38,7 +38,7 @@ class TtmConfig(ModelConfig):
     """Size of a TTM, and where its weights come from."""
 
     kind: Literal["ttm"] = "ttm"
-    context_length: int = Field(1250, gt=0)
+    context_length: int = Field(1250, gt=0, le=10_000_000)
     """Samples in a window."""
     patch_size: int = Field(125, gt=0)
     """Samples in a patch; divides the context length."""

@@ -85,7 +85,7 @@ def ppg_beats(samples: NDArray[np.floating], sampling_hz: float) -> Indices:
     power = pulse**2
     ndimage.uniform_filter1d(power, span, mode="reflect", output=power)
     power = power[peaks]
-    limit = PROMINENCE * np.sqrt(np.maximum(power, 0)) + np.finfo(np.float64).tiny
+    limit = PROMINENCE * np.sqrt(np.maximum(power, 0))  # a running sum may end below 0
     peaks = np.asarray(peaks[found["prominences"] >= limit], dtype=np.int64)
     systolic = peaks[_is_systolic(pulse, peaks, sampling_hz)]
     return _without_dicrotic(samples, peaks, systolic, sampling_hz)

@@ -61,7 +61,7 @@ def pass_band(windows: NDArray[np.floating], sampling_hz: float) -> NDArray[np.f
         return None
     sos = signal.butter(2, (low_hz, high_hz), "bandpass", output="sos", fs=sampling_hz)
     known = np.nan_to_num(windows, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
-    band = signal.sosfiltfilt(sos, known - known.mean(-1, keepdims=True))
+    band = signal.sosfiltfilt(sos, known)
     spread = band.std(-1, keepdims=True)
     is_flat = spread <= 1e-6 * np.abs(known).max(-1, keepdims=True)
     scaled: NDArray[np.float32] = np.where(is_flat, 0.0, band / np.where(is_flat, 1.0, spread))
@@ -74,14 +74,13 @@ def find_peaks(band: NDArray[np.float32], sampling_hz: float) -> Peaks:
     if finer > 1:
         band = signal.resample_poly(band, finer, 1, axis=-1)
         sampling_hz *= finer
-    size = 2 * max(1, int(NEAREST_S * sampling_hz)) + 1
+    size = 2 * int(NEAREST_S * sampling_hz) + 1
     is_peak = (ndimage.maximum_filter1d(band, size, axis=-1) == band) & (band > LOWEST)
     is_peak[:, [0, -1]] = False
     window, place = np.nonzero(is_peak)
     before, height, after = (band[window, place + step].astype(np.float64) for step in (-1, 0, 1))
-    # The vertex of the parabola through a peak and its neighbours.
-    curve = np.minimum(before - 2 * height + after, -1e-9)
-    vertex = np.clip(0.5 * (before - after) / curve, -0.5, 0.5)
+    # The vertex of the parabola through a peak and its neighbours; the limit is for a flat top.
+    vertex = 0.5 * (before - after) / np.minimum(before - 2 * height + after, -1e-9)
     height = height - 0.25 * (before - after) * vertex
     return Peaks(window.astype(np.int64), (place + vertex) / sampling_hz, height)
 
@@ -93,9 +92,6 @@ def make_keys(peaks: Peaks) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
         (m,) the first peak of each run, and (m,) its key; sorting keys brings the stretches with
         the same steps together, the most alike beside each other.
     """
-    n_runs = len(peaks.window) - N_STEPS
-    if n_runs <= 0:
-        return np.empty(0, np.int64), np.empty(0, np.uint64)
     steps_s, rises = np.diff(peaks.time_s), np.diff(np.log(peaks.height))
     inside = peaks.window[N_STEPS:] == peaks.window[:-N_STEPS]
     first = np.flatnonzero(inside)

@@ -208,3 +208,9 @@ def test_a_table_of_labels_or_subjects_is_no_recording(tmp_path):
     }
     source = open_source(str(tmp_path), DatasetConfig.parse(settings))
     assert source.subjects() == {"p1": "a", "p2": "b"}
+
+
+@pytest.mark.parametrize("settings", [{"columns": {"PPG": {"column": -1}}}, {"time": -2}])
+def test_places_are_counted_from_the_first(settings):
+    with pytest.raises(ConfigError, match=r"greater than or equal to 0|found -"):
+        DatasetConfig.parse({"columns": COLUMN, "sampling_hz": 50} | settings)

@@ -263,6 +263,17 @@ def test_damage_and_newer_formats_are_refused(data_dir):
         open_split(data_dir, "train")
 
 
+@pytest.mark.parametrize("n_samples", [10**14, 2**62])
+def test_windows_that_no_memory_holds_are_said(data_dir, n_samples):
+    make_store(data_dir)
+    path = data_dir / "train" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["spec"]["n_samples"] = n_samples
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="larger than the memory"):
+        open_split(data_dir, "train").read(np.arange(12))
+
+
 def test_the_index_is_plain_parquet(data_dir):
     make_store(data_dir)
     table = pq.read_table(data_dir / "train" / "index.parquet")

@@ -134,12 +134,15 @@ def is_noticed(
         sys.meta_path.insert(0, Finder(name, ROOT / "biosig_cli" / f"{module}.py", tree))
         import pytest
 
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            arguments = ["-x", "-q", "-p", "no:cacheprovider"]
-            code = pytest.main([*arguments, *map(str, tests)])
-        if libraries is not None:
-            libraries.write_text("\n".join(sys.modules), "utf-8")
-        os._exit(int(code))
+        code = 1
+        try:
+            quiet = io.StringIO()
+            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+            if libraries is not None:
+                libraries.write_text("\n".join(sys.modules), "utf-8")
+        finally:  # nothing of the parent's goes on here
+            os._exit(code)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         return "too slow"
@@ -153,6 +156,7 @@ def load(libraries: Path) -> None:
         if name.partition(".")[0] not in ("biosig_cli", "tests", "__main__"):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
+    libraries.unlink()
 
 
 def main() -> None:
@@ -164,7 +168,10 @@ def main() -> None:
 
     torch.set_num_threads(1)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer than most tests
-    libraries = Path(tempfile.mkdtemp()) / "libraries"
+    folder = tempfile.mkdtemp()
+    libraries = Path(folder) / "libraries"
+    # Where other runs of pytest clear up at the same time, a test fails that noticed nothing.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
     total: Counter[str] = Counter()
     for module in asked.modules:
         path = ROOT / "biosig_cli" / f"{module}.py"

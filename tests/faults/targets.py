@@ -129,6 +129,24 @@ def brainvision(folder: Path, real: Path | None) -> None:
     write_brainvision(folder / "r.vhdr", signals, 128, markers=[(1.0, "go")])
 
 
+def bdf(folder: Path, real: Path | None) -> None:
+    from tests.eeg_recordings import tones, write_edf
+
+    signals = dict(zip(("F3", "C3"), tones(2, 10.0, 128), strict=True))
+    write_edf(folder / "r.bdf", signals, 128, events=[(1.0, "go")])
+
+
+def fif(folder: Path, real: Path | None) -> None:
+    import mne
+
+    from tests.eeg_recordings import tones
+
+    info = mne.create_info(["F3", "C3"], 128.0, "eeg", verbose=False)
+    raw = mne.io.RawArray(tones(2, 10.0, 128) * 1e-6, info, verbose=False)
+    raw.set_annotations(mne.Annotations([1.0], [0.0], ["go"]))
+    raw.save(folder / "r_eeg.fif", verbose=False)
+
+
 DATASET = """files: "{files}"
 sampling_hz: 50
 time: time
@@ -368,6 +386,8 @@ TARGETS = {
     "wfdb": Target(wfdb, (("*.hea", TEXT), ("*.[dm]at", BYTES)), read_two),
     "wfdb_segments": Target(segmented, (("*.hea", TEXT),), read_two),
     "edf": Target(edf, (("*.edf", (mutate.fields, mutate.bytes_of)),), read_eeg),
+    "bdf": Target(bdf, (("*.bdf", (mutate.fields, mutate.bytes_of)),), read_eeg),
+    "fif": Target(fif, (("*.fif", BYTES),), read_eeg),
     "eeglab": Target(eeglab, (("*.*", BYTES),), read_eeg),
     "brainvision": Target(brainvision, VHDR, read_eeg),
     "bids_eeg": Target(hbn, (("*.tsv", TEXT), ("*.json", JSON)), read_eeg),

@@ -13,7 +13,7 @@ N_INPUTS = 15
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_damaged_files_are_read_or_refused(tmp_path: Path, target: str) -> None:
-    if target in ("edf", "eeglab", "brainvision", "bids_eeg"):
+    if target in ("edf", "bdf", "fif", "eeglab", "brainvision", "bids_eeg"):
         pytest.importorskip("mne")
         pytest.importorskip("edfio")
     told = list(outcomes(target, N_INPUTS, tmp_path, None))

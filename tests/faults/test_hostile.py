@@ -426,15 +426,25 @@ def test_a_header_that_states_samples_beyond_the_memory_is_refused(tmp_path: Pat
         targets.read_ppg(tmp_path)
 
 
-@pytest.mark.parametrize("width", [10**8, 10**30])
-def test_a_model_beyond_the_memory_is_refused(tmp_path: Path, width: int) -> None:
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("width", 10**8, "larger than the memory"),
+        ("width", 10**30, "larger than the memory"),
+        ("n_layers", 10**9, "can't be built"),
+        ("context_length", 2**63, "can't be built"),
+    ],
+)
+def test_a_model_beyond_all_machines_is_refused(
+    tmp_path: Path, key: str, value: int, why: str
+) -> None:
     from biosig_cli.engine.checkpoint import load_checkpoint, save_checkpoint
 
     targets.checkpoint(tmp_path, None)
     content = load_checkpoint(tmp_path)
-    content["model_config"]["width"] = width
+    content["model_config"][key] = value
     save_checkpoint(tmp_path / "best_model.pt", content)
-    with pytest.raises(ConfigError, match="larger than the memory"):
+    with pytest.raises((ConfigError, CheckpointError), match=why):
         targets.read_checkpoint(tmp_path)
 
 

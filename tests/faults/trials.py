@@ -6,6 +6,7 @@ Each line on standard output is JSON: `{"at": N}` before an input, `{"n": N, "ho
 """
 
 import argparse
+import gc
 import json
 import random
 import resource
@@ -52,6 +53,7 @@ def try_one(name: str, number: int, good: Path, box: Path) -> dict[str, Any]:
         how = {"how": "memory", "where": _where()}
     except Exception as error:
         how = {"how": "fell", "why": f"{type(error).__name__}: {error}"[:200], "where": _where()}
+    gc.collect()  # what a traceback held on to may be all the room there is
     beside = [path.name for path in box.parent.iterdir() if path != box]
     beside += [str(path) for path in OUTSIDE if path.exists()]
     return how | ({"how": "escaped", "why": beside} if beside else {})

@@ -59,6 +59,13 @@ def test_nobody_breathes_twice_in_less_than_one_and_a_half_seconds(hz: float) ->
     assert np.diff(found).min() / 125 >= 1.4
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.1, 0.5])
+def test_the_first_and_the_last_breath_may_be_as_near_as_0_7_s_to_the_ends(slope: float) -> None:
+    time_s = np.arange(0, 0.7 + 40 + 0.7, 1 / 125)
+    found = find_breaths(np.cos(2 * np.pi * 0.25 * (time_s - 0.7)) + slope * time_s, 125.0)
+    np.testing.assert_allclose(found / 125, 0.7 + 4 * np.arange(11), atol=0.1)
+
+
 def test_a_few_seconds_and_ten_samples_are_no_error() -> None:
     for n_samples in (2, 10, 400, 1250, 1252):
         wave = np.sin(np.arange(n_samples) / 60)

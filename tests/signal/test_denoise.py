@@ -133,10 +133,11 @@ def test_what_a_filter_hid_of_the_finest_level_is_counted_in(wavelet):
 
 
 def test_decibels_are_ten_for_a_factor_of_ten_up_to_a_hundred():
-    signal, noise = np.array([1.0, 200, 1, 0, 1e-9, 1e30]), np.array([1.0, 2, 0, 1, 1, 1e-30])
+    signal = np.array([1.0, 200, 1, 0, 1e-9, 1e30, 2e-29, 0.02])
+    noise = np.array([1.0, 2, 0, 1, 1, 1e-30, 1e-30, 1e-9])
     found = decibels(signal, noise)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [0, 20, 100, -100, -90, 100], atol=1e-5)
+    np.testing.assert_allclose(found, [0, 20, 100, -100, -90, 100, 13.0103, 73.0103], atol=1e-4)
 
 
 def test_length_dtype_and_rows_of_any_batch_stay_their_own():

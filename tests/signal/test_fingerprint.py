@@ -36,13 +36,15 @@ def bumps(moments_s, sampling_hz, heights=1.0):
 
 
 def test_a_peak_is_the_highest_for_its_time_on_either_side():
-    # The lower of two peaks counts from 60 ms on (7 samples); the first and the last sample never.
-    moments_s = np.array([0.0, 2.0, 2.048, 4.0, 4.072, 9.992])
-    peaks = find_peaks(bumps(moments_s, 125.0, [9, 2, 3, 2, 3, 9]), 125.0)
+    # The lower of two counts when it is more than 60 ms away, 8 samples; an end of a window never.
+    moments_s = np.array([0.0, 2.0, 2.056, 4.0, 4.064, 6.0, 6.056, 8.0, 8.064, 9.992])
+    peaks = find_peaks(bumps(moments_s, 125.0, [9, 2, 3, 2, 3, 3, 2, 3, 2, 9]), 125.0)
     high = peaks.time_s[peaks.height > 1]
-    np.testing.assert_allclose(high, [2.048, 4.0, 4.072], atol=0.002)
+    np.testing.assert_allclose(high, [2.056, 4.0, 4.064, 6.0, 8.0, 8.064], atol=0.002)
     low = bumps([3.0, 6.0], 125.0, [0.24, 0.26])
     np.testing.assert_allclose(find_peaks(low, 125.0).time_s, [6.0], atol=1e-3)
+    flat_top = np.minimum(bumps([5.0], 125.0), 0.5)
+    np.testing.assert_allclose(find_peaks(flat_top, 125.0).height, 0.5, atol=0.05)
 
 
 @pytest.mark.parametrize("sampling_hz", [32.0, 50.0, 100.0, 250.0])
@@ -60,7 +62,7 @@ def test_times_and_heights_are_finer_than_a_sample_at_any_rate(sampling_hz):
 def test_a_key_is_made_of_four_steps_in_time_and_height():
     """8 bits for 10 ms each, up to 2.55 s, and 4 for 15 % each, from -8 to 7; then what is left."""
     steps_s = np.array([0.203, 0.318, 2.549, 9.0, 0.155, 0.401])
-    rises = np.array([0.10, -0.31, 3.0, -3.0, 1.04, 0.0])  # in units of 15 %: 1, -2, 20, -20, 7, 0
+    rises = np.array([0.10, 3.0, -0.31, -3.0, 1.04, 0.0])  # in units of 15 %: 1, 20, -2, -20, 7, 0
     time_s = np.concatenate([[0.5], 0.5 + np.cumsum(steps_s)])
     height = np.exp(np.concatenate([[0.2], 0.2 + np.cumsum(rises)]))
     other = np.arange(5) * 0.105
@@ -71,7 +73,7 @@ def test_a_key_is_made_of_four_steps_in_time_and_height():
     )
     first, keys = make_keys(peaks)
     assert first.tolist() == [0, 1, 2, 11]  # four peaks make no key, a window has its own
-    times, ups = [20, 31, 254, 255, 15, 40], [9, 6, 15, 0, 15, 8]
+    times, ups = [20, 31, 254, 255, 15, 40], [9, 15, 6, 0, 15, 8]
     rest = [0.3, 0.8, 0.9, 1.0, 0.5, 0.1]
     for number in range(3):
         key = 0
@@ -81,8 +83,11 @@ def test_a_key_is_made_of_four_steps_in_time_and_height():
         fine = int(keys[number]) & (1 << N_FINE_BITS) - 1
         assert fine / 65535 == pytest.approx(np.mean(rest[number : number + 4]), abs=1e-4)
     assert int(keys[3]) >> N_FINE_BITS == 0x0A80A80A80A8
-    none, _ = make_keys(Peaks(np.zeros(4, int), np.arange(4.0), np.ones(4)))
-    assert len(none) == 0
+    _, (key,) = make_keys(Peaks(np.zeros(5, int), 9 * np.arange(5.0), np.ones(5)))
+    assert int(key) == 0xFF8FF8FF8FF8FFFF
+    for few in range(5):
+        first, keys = make_keys(Peaks(np.zeros(few, int), np.arange(float(few)), np.ones(few)))
+        assert (len(first), len(keys)) == (0, 0)
 
 
 @pytest.mark.parametrize("sampling_hz", [20.0, 125.0])
@@ -95,6 +100,14 @@ def test_the_band_has_2_to_8_hz_in_standard_deviations(sampling_hz):
     np.testing.assert_allclose(band.std(-1), 1, atol=1e-4)
     for each in band:
         np.testing.assert_allclose(each[middle], np.sqrt(2) * inner[middle], atol=0.1)
+
+
+def test_at_its_edges_half_of_a_wave_is_left():
+    """-6 dB at 2 and 8 Hz, as of any filter here after its pass back and forth."""
+    time_s = np.arange(2500) / 125
+    window = sum(np.sin(2 * np.pi * each * time_s) for each in (2, 4, 8))
+    spectrum = np.abs(np.fft.rfft(pass_band(window, 125.0)[250:2250]))[[32, 64, 128]]
+    np.testing.assert_allclose(spectrum / spectrum[1], [0.5, 1, 0.5], atol=0.03)
 
 
 def test_what_is_missing_counts_as_zero_and_what_is_flat_is_zero():
@@ -176,9 +189,10 @@ def test_likeness_is_the_correlation_of_what_overlaps_at_the_best_of_a_few_shift
             np.testing.assert_allclose(found, [1, np.nan, 1], atol=1e-3)
             assert at_s == pytest.approx(start_s, abs=1e-9)
     # 50 ms are too far for the shifts: 26 ms are left, of the period of 333 ms.
-    found, at_s = likeness(one[:1], other[:1], rates_hz=rates_hz, offset_s=4.05)
-    assert at_s == pytest.approx(4.026, abs=1e-9)
-    assert found[0] == pytest.approx(np.cos(2 * np.pi * 3 * 0.026), abs=2e-3)
+    for off_s in (0.05, -0.05):
+        found, at_s = likeness(one[:1], other[:1], rates_hz=rates_hz, offset_s=4 + off_s)
+        assert at_s == pytest.approx(4 + 0.52 * off_s, abs=1e-9)
+        assert found[0] == pytest.approx(np.cos(2 * np.pi * 3 * 0.026), abs=2e-3)
 
 
 def test_likeness_knows_only_what_both_hold_less_the_margins():
@@ -190,6 +204,12 @@ def test_likeness_knows_only_what_both_hold_less_the_margins():
     one[:, 500:530] = other[:, :20] = other[:, 1232:1250] = 50
     found, _ = likeness(one, other, rates_hz=(125.0, 125.0), offset_s=4.0)
     assert found[0] > 0.999
+    for seen in (slice(545, 560), slice(1190, 1205)):
+        changed = one.copy()
+        changed[:, seen] += 5
+        assert likeness(changed, other, rates_hz=(125.0, 125.0), offset_s=4.0)[0] < 0.9
+        shifted = changed[:, 500:]
+        assert likeness(shifted, other, rates_hz=(125.0, 125.0), offset_s=0.0)[0] < 0.9
     # Of 0.6 s of overlap nothing is left; of 0.65 s there are three samples at 64 Hz.
     for offset_s, is_known in ((13.4, False), (13.41, False), (13.35, True)):
         found, at_s = likeness(one, other, rates_hz=(125.0, 125.0), offset_s=offset_s)

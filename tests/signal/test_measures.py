@@ -179,6 +179,13 @@ def test_a_rhythm_is_one_of_30_to_200_beats_a_minute():
     assert periodicity(train(251, 1250)[None], SAMPLING_HZ)[0] < 0.1
 
 
+def test_a_repetition_is_never_more_than_whole():
+    # Two pairs of three equal pulses meet, in half of the samples: 4/3 of the power.
+    window = np.zeros(201)
+    window[[0, 100, 200]] = 1.0
+    assert periodicity(window[None], SAMPLING_HZ).tolist() == [1.0]
+
+
 def test_a_window_too_short_for_a_rhythm_has_no_periodicity():
     # Between the lags of 37 samples and half of the window must lie three.
     assert np.isnan(periodicity(np.random.default_rng(0).normal(size=(2, 79)), SAMPLING_HZ)).all()

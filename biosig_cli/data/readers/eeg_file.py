@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from biosig_cli.core.bounds import assert_room
 from biosig_cli.core.errors import DataError
+from biosig_cli.data.readers.mat_files import check_mat
 from biosig_cli.data.record import Event, Track
 from biosig_cli.signal.electrodes import channel_of, require_mne
 from biosig_cli.signal.spec import ChannelKind
@@ -67,6 +68,8 @@ def open_eeg(path: Path, names: Iterable[str] = ()) -> "BaseRaw":
             "were none",
             hint="write it as one continuous file for each stretch",
         )
+    if ending == ".set":
+        check_mat(path)
     chosen: dict[str, Any] = {"include": list(names)} if names and ending in CAN_CHOOSE else {}
     try:
         with warnings.catch_warnings(record=True) as said:
