@@ -231,6 +231,7 @@ def read_ahead(
 
     Raises:
         DataError: If windows can't be read.
+        MemoryError: If a process that reads was ended.
     """
     if cut is not None:
         portions = [replace(each, rows=rows) for each in portions for rows in cut(each.rows)]
@@ -243,7 +244,13 @@ def read_ahead(
         # Each epoch would otherwise take a number from those that dropout draws.
         generator=torch.Generator(),
     )
-    for portion, batch in zip(portions, batches, strict=True):
+    ahead = iter(batches)
+    for portion in portions:
+        try:
+            batch = next(ahead)
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            # The system ended a process that reads as it handed a batch over.
+            raise MemoryError(f"a process that reads ahead is gone: {error}") from None
         if isinstance(batch, DataError):
             raise batch
         # Here rather than in the reader, which may be another process.
