@@ -195,19 +195,26 @@ def is_held(path: Path) -> bool:
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep other commands from writing into an output folder until this one ends, however it ends.
 
-    What a killed command left half written is taken away first.
+    What a killed command left half written is taken away first. A folder that was made here, and
+    that nothing was written into, is taken away again.
 
     Raises:
         ConfigError: If another command writes there now.
         DataError: If the folder can't be made.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(folder, error) from None
     with _locked(folder):
         clear_half_written(folder.rglob(".*"))
-        yield
+        try:
+            yield
+        finally:
+            if is_new:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()
 
 
 def clear_half_written(paths: Iterable[Path]) -> None:

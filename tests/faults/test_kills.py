@@ -114,6 +114,16 @@ def test_the_second_of_two_commands_is_refused(base: Path, tmp_path: Path, name:
     assert [path for path in place.resolve().iterdir() if path.is_file()] == []
 
 
+def test_a_folder_that_nothing_was_written_into_is_not_left(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with pytest.raises(ZeroDivisionError), alone_in(tmp_path / name):
+            raise ZeroDivisionError
+    with alone_in(tmp_path / "full"):
+        (tmp_path / "full" / "a").touch()
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "full"}
+
+
 def test_what_was_half_written_is_taken_away_and_nothing_else(tmp_path: Path) -> None:
     kept = [".hidden", ".a.json.bak", "a.json", ".env.template", ".a.txt.biosig-abcdefgh.json"]
     half = [".a.json.biosig-abcd_123.json", "parts/.1-ab.npz.biosig-0a1b2c3d.npz"]
