@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from biosig_cli.catalog import open_source
-from biosig_cli.core.artifacts import write_json
+from biosig_cli.core.artifacts import clear_half_written, write_json
 from biosig_cli.core.config import Config
 from biosig_cli.core.errors import ConfigError, DataError
 from biosig_cli.core.progress import Reporter
@@ -153,6 +153,7 @@ def build_windows(config: BuildWindowsConfig, reporter: Reporter) -> BuildWindow
     names = SPLITS if config.split == "all" else (config.split,)
     folders = {name: config.outdir / name for name in names}
     result = build_stores(config, read_splits(config.split_file), folders, reporter)
+    clear_half_written(config.outdir.glob(".*"))
     write_json(config.outdir / "build_windows_config.json", config.dump())
     report_stores(result, config, reporter)
     return result
@@ -276,8 +277,6 @@ def _finish(result: BuildWindowsResult, config: BuildWindowsConfig, reporter: Re
     for split, each in result.splits.items():
         if config.format == "npz" and each.n_windows:
             path = config.outdir / f"{split}_windows.npz"
-            for left in config.outdir.glob(f".{path.name}.*"):  # by a command that was killed
-                left.unlink()
             write_npz(open_store(each.folder), path)
             reporter.fact("written", path)
     shows = f"{QUALITY_PAGE} and windows.png in each folder show them, {DATASET_CARD} tells of all"

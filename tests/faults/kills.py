@@ -177,7 +177,7 @@ def try_one(
         end(process.pid, signal.SIGKILL, whole_group=True)
         return course
     if "Traceback" in said:
-        course.faults.append(f"a traceback: {said[said.index('Traceback') :][:1500]}")
+        course.faults.append(f"a traceback: {said[said.index('Traceback') :][:6000]}")
     found = left(out)
     hidden = {path for path in found if TEMPORARY.fullmatch(Path(path).name)}
     beside = {path.name for path in out.parent.glob(f".{out.name}.*")}
